@@ -1,0 +1,164 @@
+/*
+ * arguments.c
+ *		Arguments of the SQL functions, checked, and errors that several of them raise.
+ *
+ * The functions are not STRICT where a NULL would be a caller's mistake: it is refused with 22004,
+ * and never means "do nothing".
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "errors.h"
+#include "guc.h"
+
+void
+hf_argument_not_null(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s is null", name)));
+}
+
+/* Takes an array argument apart. Refuses no array, several dimensions, no elements, too many. */
+HfArray
+hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type)
+{
+	ArrayType  *array;
+	HfArray		result;
+
+	hf_argument_not_null(fcinfo, n, name);
+	array = PG_GETARG_ARRAYTYPE_P(n);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s has several dimensions", name),
+						errhint("Pass one-dimensional arrays.")));
+	if (type == UUIDOID)
+		deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &result.value,
+						  &result.isnull, &result.n);
+	else
+		deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+						  &result.value, &result.isnull, &result.n);
+	if (result.n == 0)
+		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s is empty", name)));
+	if (result.n > HF_LINES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s is too long", name),
+				 errdetail("It has %d elements; %d are allowed.", result.n, HF_LINES_MAX),
+				 errhint("Send several smaller calls.")));
+	return result;
+}
+
+void
+hf_argument_array_without_nulls(const HfArray *array, const char *name)
+{
+	for (int i = 0; i < array->n; i++)
+		if (array->isnull[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("%s contains a null", name),
+							errdetail("Element %d is null.", i + 1)));
+}
+
+void
+hf_argument_same_length(int a, int b, const char *names)
+{
+	if (a != b)
+		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s differ in length", names),
+						errdetail("They have %d and %d elements.", a, b)));
+}
+
+/* The deadline that a time to live, or its absence, means. Refuses what the settings do not allow. */
+TimestampTz
+hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
+{
+	TimestampTz deadline;
+
+	if (PG_ARGISNULL(n))
+		return now + Min((int64) hf_ttl_default, hf_ttl_max) * USECS_PER_SEC;
+	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													   TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
+	if (deadline <= now || deadline > now + hf_ttl_max * USECS_PER_SEC)
+	{
+		char	   *ttl = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_TTL), errmsg("invalid time to live"),
+				 errdetail("It is %s; it must be above 0 and at most %d seconds.", ttl, hf_ttl_max),
+				 errhint("The setting holdfast.ttl_max is the limit.")));
+	}
+	return deadline;
+}
+
+void
+hf_argument_quantity(int64 quantity, const char *name)
+{
+	if (quantity <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_QUANTITY), errmsg("%s must be positive", name),
+				 errdetail("It is %lld.", (long long) quantity)));
+}
+
+/* Refuses a deadline further from the hold's beginning than the settings allow. */
+void
+hf_check_lifetime(const pg_uuid_t *owner, TimestampTz held_at, TimestampTz deadline)
+{
+	if (deadline > held_at + hf_lifetime_max * USECS_PER_SEC)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_LIFETIME_EXCEEDED), errmsg("hold would live too long"),
+				 errdetail("Owner %s holds since %s; the last deadline allowed is %d seconds later.",
+						   hf_uuid_text(owner), timestamptz_to_str(held_at), hf_lifetime_max),
+				 errhint("Ask for a shorter time; the setting holdfast.lifetime_max is the limit.")));
+}
+
+char *
+hf_uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+void
+hf_raise_unknown_sku(int64 sku)
+{
+	ereport(ERROR, (errcode(ERRCODE_HF_UNKNOWN_SKU), errmsg("unknown SKU"),
+					errdetail("SKU %lld has never been received.", (long long) sku),
+					errhint("Take units into stock with holdfast.receive().")));
+	pg_unreachable();
+}
+
+void
+hf_raise_unknown_hold(const pg_uuid_t *owner, const int64 *sku)
+{
+	ereport(ERROR, (errcode(ERRCODE_HF_UNKNOWN_HOLD), errmsg("unknown hold"),
+					sku ? errdetail("Owner %s has no hold of SKU %lld.", hf_uuid_text(owner),
+									(long long) *sku)
+						: errdetail("Owner %s has no holds.", hf_uuid_text(owner)),
+					errhint("Hold units with holdfast.reserve().")));
+	pg_unreachable();
+}
+
+/* Says how and when a hold ended that somebody takes for live. */
+void
+hf_raise_ended(const HfHold *hold, const char *hint)
+{
+	TimestampTz at = hold->state == HF_HELD ? hold->expires_at : hold->ended_at;
+
+	ereport(ERROR, (errcode(hf_hold_ending(hold)),
+					errmsg("hold has %s", hf_hold_ending_name(hold)),
+					errdetail("The hold of owner %s for %lld of SKU %lld ended at %s.",
+							  hf_uuid_text(&hold->owner), (long long) hold->quantity,
+							  (long long) hold->sku, timestamptz_to_str(at)),
+					errhint("%s", hint)));
+	pg_unreachable();
+}
+
+/* For rows that we have locked and that changed all the same. */
+void
+hf_raise_changed(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access to holds due to concurrent update"),
+					errhint("Try again.")));
+	pg_unreachable();
+}

@@ -1,0 +1,404 @@
+/*
+ * ending.c
+ *		SQL functions on holds that exist: confirm(), release(), extend(), pin(), unpin(),
+ *		give_back().
+ *
+ * A hold ends exactly once.  Every function reads the owner's holds, decides for all of them before
+ * it writes any, and writes each on condition that it is still the version that was read; if not,
+ * it reads that hold again and decides again.  The deadline is compared with the clock at that
+ * moment, not with the transaction's start.
+ *
+ * Locks: hold rows by SKU, then lanes by SKU.  Confirming whole holds touches no lane.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "errors.h"
+#include "guc.h"
+#include "hold.h"
+#include "lane.h"
+#include "movement.h"
+
+PG_FUNCTION_INFO_V1(holdfast_confirm);
+PG_FUNCTION_INFO_V1(holdfast_release);
+PG_FUNCTION_INFO_V1(holdfast_extend);
+PG_FUNCTION_INFO_V1(holdfast_pin);
+PG_FUNCTION_INFO_V1(holdfast_unpin);
+PG_FUNCTION_INFO_V1(holdfast_give_back);
+
+#define WHOLE (-1)				/* a line's quantity: all that is held */
+
+/* A hold to act upon. */
+typedef struct HfLine
+{
+	HfHold		hold;
+	int64		quantity;		/* or WHOLE */
+	int64		to_lane;		/* units that go back to stock */
+} HfLine;
+
+typedef struct HfEnding
+{
+	HfStore    *store;
+	pg_uuid_t	owner;
+	HfLine	   *line;			/* by SKU */
+	int			n;
+	bool		named;			/* the caller has named SKUs */
+} HfEnding;
+
+static int
+hf_line_by_sku(const void *a, const void *b)
+{
+	const HfLine *x = a,
+			   *y = b;
+
+	return x->hold.sku < y->hold.sku ? -1 : x->hold.sku > y->hold.sku;
+}
+
+/* Reads a hold that must be there. */
+static void
+hf_line_find(HfEnding *e, HfLine *line)
+{
+	int64		sku = line->hold.sku;
+
+	if (!hf_hold_find(e->store, &e->owner, sku, &line->hold))
+		hf_raise_unknown_hold(&e->owner, &sku);
+}
+
+/* The lines that arrays of SKUs and, perhaps, quantities name. Lines of one SKU are summed. */
+static void
+hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
+{
+	HfArray		skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
+	HfArray		quantities = {0};
+
+	hf_argument_array_without_nulls(&skus, "p_skus");
+	if (!PG_ARGISNULL(2))
+	{
+		quantities = hf_argument_array(fcinfo, 2, "p_quantities", INT8OID);
+		hf_argument_array_without_nulls(&quantities, "p_quantities");
+		hf_argument_same_length(skus.n, quantities.n, "p_skus and p_quantities");
+	}
+	e->named = true;
+	e->line = palloc0(sizeof(HfLine) * skus.n);
+	for (int i = 0; i < skus.n; i++)
+	{
+		e->line[i].hold.sku = DatumGetInt64(skus.value[i]);
+		e->line[i].quantity = quantities.n > 0 ? DatumGetInt64(quantities.value[i]) : WHOLE;
+		if (quantities.n > 0)
+			hf_argument_quantity(e->line[i].quantity, "quantity");
+	}
+	qsort(e->line, skus.n, sizeof(HfLine), hf_line_by_sku);
+	for (int i = 0; i < skus.n; i++)
+	{
+		HfLine	   *last = e->n > 0 ? &e->line[e->n - 1] : NULL;
+
+		if (last == NULL || last->hold.sku != e->line[i].hold.sku)
+			e->line[e->n++] = e->line[i];
+		else if (last->quantity != WHOLE)
+			last->quantity = last->quantity > PG_INT64_MAX - e->line[i].quantity
+				? PG_INT64_MAX
+				: last->quantity + e->line[i].quantity;
+	}
+	for (int i = 0; i < e->n; i++)
+		hf_line_find(e, &e->line[i]);
+}
+
+/*
+ * All holds of the owner that have units. If there are none, raises how the last one ended. With
+ * `all_alive`, a hold that has expired is an error too: the caller must not act on a remainder.
+ */
+static void
+hf_ending_all_lines(HfEnding *e, bool all_alive)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	HfHold	   *holds;
+	int			n = hf_hold_list(e->store, &e->owner, &holds);
+	const HfHold *dead = NULL;
+
+	e->line = palloc0(sizeof(HfLine) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		const HfHold *hold = &holds[i];
+
+		if (hf_hold_is_live(hold, now))
+		{
+			e->line[e->n].hold = *hold;
+			e->line[e->n++].quantity = WHOLE;
+		}
+		else if (dead == NULL || hf_hold_ending(hold) == ERRCODE_HF_HOLD_EXPIRED)
+			dead = hold;
+	}
+	if (dead != NULL &&
+		(e->n == 0 || (all_alive && hf_hold_ending(dead) == ERRCODE_HF_HOLD_EXPIRED)))
+		hf_raise_ended(dead, "Hold the units again under a new owner.");
+	if (e->n == 0)
+		hf_raise_unknown_hold(&e->owner, NULL);
+	pfree(holds);
+}
+
+static void
+hf_ending_begin(HfEnding *e, const char *command, FunctionCallInfo fcinfo)
+{
+	hf_argument_not_null(fcinfo, 0, "p_owner");
+	e->owner = *PG_GETARG_UUID_P(0);
+	e->store = hf_row_begin(command);
+}
+
+/* As above, with the holds that p_skus and p_quantities name, or all. */
+static void
+hf_ending_begin_lines(HfEnding *e, const char *command, FunctionCallInfo fcinfo, bool all_alive)
+{
+	hf_ending_begin(e, command, fcinfo);
+	if (!PG_ARGISNULL(1))
+		hf_ending_named_lines(e, fcinfo);
+	else if (!PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("p_quantities without p_skus"),
+						errhint("Name the SKUs that the quantities are of.")));
+	else
+		hf_ending_all_lines(e, all_alive);
+}
+
+/* Refuses to act on a hold that is not live, or on more than is held; settles the quantity. */
+static int64
+hf_line_check(const HfLine *line, TimestampTz now)
+{
+	if (!hf_hold_is_live(&line->hold, now))
+		hf_raise_ended(&line->hold, "Hold the units again under a new owner.");
+	if (line->quantity > line->hold.quantity)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_EXCEEDS_HOLD), errmsg("more units than are held"),
+				 errdetail("Owner %s holds %lld of SKU %lld; %lld were named.",
+						   hf_uuid_text(&line->hold.owner), (long long) line->hold.quantity,
+						   (long long) line->hold.sku, (long long) line->quantity),
+				 errhint("Name at most as many units as are held.")));
+	return line->quantity == WHOLE ? line->hold.quantity : line->quantity;
+}
+
+/* What a function makes of a live hold: changes it in place; returns the units it acted on. */
+typedef int64 (*HfAct)(HfEnding *e, HfLine *line, TimestampTz now);
+
+/* Does it to every line, again for those that somebody else changed first. Returns the units. */
+static int64
+hf_ending_act(HfEnding *e, HfAct act)
+{
+	int64		units = 0;
+
+	for (int i = 0; i < e->n; i++)
+		(void) hf_line_check(&e->line[i], GetCurrentTimestamp());
+	for (int i = 0; i < e->n; i++)
+	{
+		HfLine	   *line = &e->line[i];
+		int64		acted;
+
+		for (;;)
+		{
+			acted = act(e, line, GetCurrentTimestamp());
+			if (hf_hold_update(e->store, &line->hold, true) == HF_WRITTEN)
+				break;
+			hf_line_find(e, line);
+		}
+		units += acted;
+	}
+	for (int i = 0; i < e->n; i++)
+		if (e->line[i].to_lane > 0 &&
+			!hf_lane_give(e->store, e->line[i].hold.sku, e->line[i].to_lane))
+			hf_raise_unknown_sku(e->line[i].hold.sku);
+	return units;
+}
+
+static void
+hf_line_end(HfLine *line, char state, TimestampTz now)
+{
+	line->hold.state = state;
+	line->hold.ended_at = Max(now, line->hold.held_at);
+}
+
+static int64
+hf_act_confirm(HfEnding *e, HfLine *line, TimestampTz now)
+{
+	int64		units = hf_line_check(line, now);
+
+	(void) e;
+	line->to_lane = line->hold.quantity - units;
+	line->hold.quantity = units;
+	hf_line_end(line, HF_CONFIRMED, now);
+	return units;
+}
+
+static int64
+hf_act_release(HfEnding *e, HfLine *line, TimestampTz now)
+{
+	int64		units = hf_line_check(line, now);
+
+	(void) e;
+	line->to_lane = units;
+	if (units < line->hold.quantity)
+		line->hold.quantity -= units;
+	else
+		hf_line_end(line, HF_RELEASED, now);
+	return units;
+}
+
+static int64
+hf_act_pin(HfEnding *e, HfLine *line, TimestampTz now)
+{
+	(void) e;
+	(void) hf_line_check(line, now);
+	line->hold.expires_at = DT_NOEND;
+	return 1;
+}
+
+Datum
+holdfast_confirm(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	int64		units;
+
+	hf_ending_begin_lines(&e, "holdfast.confirm()", fcinfo, true);
+	units = hf_ending_act(&e, hf_act_confirm);
+	for (int i = 0; i < e.n; i++)
+		hf_movement_insert(e.store, HF_SOLD, e.line[i].hold.sku, -e.line[i].hold.quantity,
+						   e.line[i].hold.ended_at, &e.owner, (Datum) 0);
+	hf_row_end(e.store);
+	PG_RETURN_INT64(units);
+}
+
+Datum
+holdfast_release(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	int64		units;
+
+	hf_ending_begin_lines(&e, "holdfast.release()", fcinfo, false);
+	units = hf_ending_act(&e, hf_act_release);
+	hf_row_end(e.store);
+	PG_RETURN_INT64(units);
+}
+
+Datum
+holdfast_pin(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	int64		holds;
+
+	hf_ending_begin(&e, "holdfast.pin()", fcinfo);
+	hf_ending_all_lines(&e, true);
+	holds = hf_ending_act(&e, hf_act_pin);
+	hf_row_end(e.store);
+	PG_RETURN_INT64(holds);
+}
+
+/* Gives a hold the deadline, unless its own is later or it is pinned and is to stay so. */
+static TimestampTz
+hf_ending_set_deadlines(HfEnding *e, TimestampTz deadline, bool pinned, int64 *changed)
+{
+	TimestampTz earliest = DT_NOEND;
+
+	*changed = 0;
+	for (int i = 0; i < e->n; i++)
+	{
+		HfLine	   *line = &e->line[i];
+
+		for (;;)
+		{
+			(void) hf_line_check(line, GetCurrentTimestamp());
+			if (hf_hold_is_pinned(&line->hold) != pinned ||
+				(!pinned && line->hold.expires_at >= deadline))
+				break;
+			if (!pinned)
+				hf_check_lifetime(&e->owner, line->hold.held_at, deadline);
+			line->hold.expires_at = deadline;
+			if (hf_hold_update(e->store, &line->hold, true) == HF_WRITTEN)
+			{
+				(*changed)++;
+				break;
+			}
+			hf_line_find(e, line);
+		}
+		earliest = Min(earliest, line->hold.expires_at);
+	}
+	return earliest;
+}
+
+Datum
+holdfast_extend(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	TimestampTz deadline;
+	int64		changed;
+
+	hf_ending_begin(&e, "holdfast.extend()", fcinfo);
+	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
+	hf_ending_all_lines(&e, true);
+	deadline = hf_ending_set_deadlines(&e, deadline, false, &changed);
+	hf_row_end(e.store);
+	PG_RETURN_TIMESTAMPTZ(deadline);
+}
+
+Datum
+holdfast_unpin(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	TimestampTz deadline;
+	int64		changed;
+
+	hf_ending_begin(&e, "holdfast.unpin()", fcinfo);
+	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
+	hf_ending_all_lines(&e, false);
+	(void) hf_ending_set_deadlines(&e, deadline, true, &changed);
+	hf_row_end(e.store);
+	PG_RETURN_INT64(changed);
+}
+
+/* Refuses what was not sold, or has come back already; settles the quantity. */
+static int64
+hf_line_check_return(const HfLine *line)
+{
+	int64		left = line->hold.quantity - line->hold.returned;
+
+	if (line->hold.state != HF_CONFIRMED)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_NOT_CONFIRMED), errmsg("hold has not been confirmed"),
+				 errdetail("Owner %s has bought none of SKU %lld.",
+						   hf_uuid_text(&line->hold.owner), (long long) line->hold.sku),
+				 errhint("Units that are only held go back with holdfast.release().")));
+	if (line->quantity > left || left == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_EXCEEDS_SOLD), errmsg("more units than were sold"),
+				 errdetail("Owner %s bought %lld of SKU %lld and has given back %lld.",
+						   hf_uuid_text(&line->hold.owner), (long long) line->hold.quantity,
+						   (long long) line->hold.sku, (long long) line->hold.returned)));
+	return line->quantity == WHOLE ? left : line->quantity;
+}
+
+Datum
+holdfast_give_back(PG_FUNCTION_ARGS)
+{
+	HfEnding	e = {0};
+	HfLine		line = {.quantity = WHOLE};
+	int64		units;
+
+	hf_argument_not_null(fcinfo, 1, "p_sku");
+	line.hold.sku = PG_GETARG_INT64(1);
+	if (!PG_ARGISNULL(2))
+	{
+		line.quantity = PG_GETARG_INT64(2);
+		hf_argument_quantity(line.quantity, "p_quantity");
+	}
+	hf_ending_begin(&e, "holdfast.give_back()", fcinfo);
+	do
+	{
+		hf_line_find(&e, &line);
+		units = hf_line_check_return(&line);
+		line.hold.returned += units;
+	} while (hf_hold_update(e.store, &line.hold, true) != HF_WRITTEN);
+	if (!hf_lane_give(e.store, line.hold.sku, units))
+		hf_raise_unknown_sku(line.hold.sku);
+	hf_movement_insert(e.store, HF_GIVEN_BACK, line.hold.sku, units, GetCurrentTimestamp(),
+					   &e.owner, PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
+	hf_row_end(e.store);
+	PG_RETURN_INT64(units);
+}

@@ -1,0 +1,458 @@
+/*
+ * lane.c
+ *		Taking units from a SKU's lanes and putting them back.
+ *
+ * A SKU's available units lie in one or more lanes.  A buyer takes the lock of a lane without
+ * waiting, takes the units if the lane has them, and keeps the lock until his transaction ends;
+ * another buyer meanwhile uses another lane.  A lane that is short is unlocked at once.
+ *
+ * Units never hide.  When no lane will do at once, one snapshot over all lanes and all due holds
+ * of the SKU decides: if together they have too few, the answer is "short", and it is true as of
+ * that snapshot, in which a unit taken by a transaction still running counts as there.  Otherwise
+ * the buyer waits for a lane that has enough, or gathers from several, or takes back due holds.
+ *
+ * Lanes adapt.  Whoever has had to wait, or sees somebody wait behind him, splits his lane; the
+ * reaper merges lanes that saw no contention for a while.  A session remembers how many lanes a SKU
+ * has and which one served it last; that memory is only a hint.
+ *
+ * Lock order: SKUs ascending; within a SKU its set of lanes (HF_LANE_SET), then lanes ascending.
+ * Locks that are tried and not waited for are taken in any order.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/xact.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/backendid.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "guc.h"
+#include "hold.h"
+#include "lane.h"
+#include "lane_lock.h"
+#include "lane_row.h"
+
+#define PROBES 4				/* lanes tried before a buyer queues */
+#define LANE_UNITS_MIN 8		/* a lane is not split into smaller parts than this */
+#define SPLIT_MAX 4				/* lanes that one split adds */
+#define EXPIRE_MAX 64			/* holds that one buyer takes back */
+#define HINT_LIFE (1 * USECS_PER_SEC)
+
+/* What this session believes about a SKU. */
+typedef struct HfHint
+{
+	int64		sku;
+	TimestampTz read_at;		/* 0: empty */
+	int16		lanes;
+	int16		home;			/* the lane to try first */
+} HfHint;
+
+#define HINT_BITS 10
+static HfHint hints[1 << HINT_BITS];
+
+/* The session's memory of the SKU, read anew when it is old or was proven wrong. */
+static HfHint *
+hf_lane_hint(HfStore *store, int64 sku, bool renew)
+{
+	HfHint	   *hint = &hints[((uint64) sku * UINT64CONST(0x9E3779B97F4A7C15)) >> (64 - HINT_BITS)];
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (renew || hint->sku != sku || hint->read_at == 0 || now - hint->read_at > HINT_LIFE ||
+		now < hint->read_at)
+	{
+		int			lanes = Max(hf_lane_row_count(store, sku), 1);
+
+		if (hint->sku != sku || hint->read_at == 0 || hint->lanes != lanes)
+			hint->home = MyBackendId % lanes;
+		hint->sku = sku;
+		hint->lanes = lanes;
+		hint->read_at = now;
+	}
+	return hint;
+}
+
+/*
+ * Splits units off a contended lane, whose lock and row the caller has, into new lanes. Nobody
+ * waits for it: if another transaction is changing the set of lanes, that will do.
+ */
+static void
+hf_lane_split(HfStore *store, int64 sku, int lane, int64 units)
+{
+	int			lanes,
+				added;
+	int64		share,
+				left;
+
+	if (units < 2 * LANE_UNITS_MIN || !hf_lane_lock(sku, HF_LANE_SET, false))
+		return;
+	lanes = hf_lane_row_count(store, sku);
+	added = Min(Min(SPLIT_MAX, hf_lane_max - lanes), units / LANE_UNITS_MIN - 1);
+	if (added < 1)
+	{
+		hf_lane_unlock(sku, HF_LANE_SET);
+		return;
+	}
+	share = units / (added + 1);
+	if (hf_lane_row_add(store, sku, lane, -share * added, true, &left) != HF_LANE_DONE)
+		return;
+	for (int i = 0; i < added; i++)
+		hf_lane_row_insert(store, sku, lanes + i, share);
+}
+
+/* Takes units from a lane whose lock the caller has; gives up the lock if it cannot. */
+static bool
+hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool waited, bool missed)
+{
+	int64		sku = hint->sku;
+	int64		left;
+	bool		waiters = hint->lanes < hf_lane_max && hf_lane_locking &&
+		(waited || hf_lane_has_waiters(sku, lane));
+	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, missed || waiters, &left);
+
+	if (change != HF_LANE_DONE)
+	{
+		hf_lane_unlock(sku, lane);
+		if (change == HF_LANE_GONE)
+			hint->read_at = 0;
+		return false;
+	}
+	hint->home = lane;
+	if (waiters)
+	{
+		hint->read_at = 0;
+		hf_lane_split(store, sku, lane, left);
+	}
+	return true;
+}
+
+/* The fast path: the session's own lane, or one of the next few, without waiting. */
+static bool
+hf_lane_take_home(HfStore *store, int64 sku, int64 want)
+{
+	HfHint	   *hint = hf_lane_hint(store, sku, false);
+	int			home = hint->home;
+
+	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
+	{
+		int			lane = (home + probe) % hint->lanes;
+
+		if (!hf_lane_lock(sku, lane, false))
+			continue;
+		return hf_lane_take_locked(store, hint, lane, want, false, probe > 0);
+	}
+	return false;
+}
+
+/* All that can be said of a SKU's units in one snapshot. */
+typedef struct HfSurvey
+{
+	int			lanes;			/* 0: unknown SKU */
+	int64		in_lanes;
+	int64		due;			/* in holds whose deadline has passed */
+	HfLane		lane[HF_LANE_LIMIT];
+} HfSurvey;
+
+static void
+hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
+{
+	Snapshot	snapshot;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	snapshot = GetActiveSnapshot();
+	survey->lanes = hf_lane_row_list(store, sku, snapshot, survey->lane);
+	survey->in_lanes = 0;
+	for (int i = 0; i < survey->lanes; i++)
+		survey->in_lanes += survey->lane[i].available;
+	survey->due = survey->lanes == 0
+		? 0
+		: hf_hold_due_units(store, sku, GetCurrentTimestamp(), snapshot);
+	PopActiveSnapshot();
+}
+
+/*
+ * Takes from one lane that can give all: a free one if there is one, else the buyer queues at one
+ * of them. *candidate tells whether there was any; false may mean that its units went meanwhile.
+ */
+static bool
+hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, bool *candidate)
+{
+	HfHint	   *hint = hf_lane_hint(store, sku, true);
+	int			start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
+	int			queue_at = -1;
+
+	for (int i = 0; i < survey->lanes; i++)
+	{
+		HfLane	   *lane = &survey->lane[(start + i) % survey->lanes];
+
+		if (lane->available < want)
+			continue;
+		if (hf_lane_lock(sku, lane->lane, false))
+		{
+			*candidate = true;
+			if (hf_lane_take_locked(store, hint, lane->lane, want, false, queue_at >= 0))
+				return true;
+		}
+		else if (queue_at < 0)
+			queue_at = lane->lane;
+	}
+	if (queue_at < 0)
+		return false;
+	*candidate = true;
+	(void) hf_lane_lock(sku, queue_at, true);
+	return hf_lane_take_locked(store, hint, queue_at, want, true, true);
+}
+
+/*
+ * Gathers units from several lanes and from due holds; returns how many came together, which may be
+ * fewer than wanted if others were quicker.  A surplus goes back into lane 0.
+ */
+static int64
+hf_lane_gather(HfStore *store, int64 sku, int64 want)
+{
+	HfSurvey   *survey = palloc(sizeof(HfSurvey));
+	int64		got = 0;
+
+	(void) hf_lane_lock(sku, HF_LANE_SET, true);
+	hf_lane_survey(store, sku, survey);
+	for (int i = 0; i < survey->lanes && got < want; i++)
+	{
+		HfLane		now;
+		int64		left,
+					take;
+
+		if (survey->lane[i].available == 0)
+			continue;
+		(void) hf_lane_lock(sku, survey->lane[i].lane, true);
+		if (!hf_lane_row_find(store, sku, survey->lane[i].lane, &now))
+			continue;
+		take = Min(now.available, want - got);
+		if (take > 0 && hf_lane_row_add(store, sku, now.lane, -take, false, &left) == HF_LANE_DONE)
+			got += take;
+	}
+	/* First what nobody is touching, then, if that is too little, what somebody is deciding. */
+	for (int wait = 0; wait <= 1 && got < want && survey->due > 0; wait++)
+	{
+		int			ended;
+
+		do
+			got += hf_hold_expire(store, sku, PG_INT64_MAX, EXPIRE_MAX, wait, &ended);
+		while (got < want && ended == EXPIRE_MAX);
+	}
+	pfree(survey);
+	if (got > want)
+	{
+		(void) hf_lane_give(store, sku, got - want);
+		got = want;
+	}
+	return got;
+}
+
+/*
+ * Takes units of the SKU out of its lanes, and with them out of everybody's reach until this
+ * transaction ends.  *units: on HF_TAKEN what was taken, which is fewer than wanted only with
+ * HF_AS_MANY_AS_THERE_ARE; on HF_SHORT what there is.  May wait for transactions that hold lanes.
+ */
+HfTake
+hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *units)
+{
+	HfSurvey   *survey;
+	HfTake		result;
+
+	*units = want;
+	if (hf_lane_take_home(store, sku, want))
+		return HF_TAKEN;
+
+	survey = palloc(sizeof(HfSurvey));
+	for (;;)
+	{
+		int64		there;
+		bool		candidate = false;
+
+		CHECK_FOR_INTERRUPTS();
+		hf_lane_survey(store, sku, survey);
+		there = survey->in_lanes + survey->due;
+		if (survey->lanes == 0)
+		{
+			result = HF_UNKNOWN_SKU;
+			break;
+		}
+		*units = Min(want, there);
+		if (there == 0 || (there < want && appetite == HF_ALL_OR_NONE))
+		{
+			*units = there;
+			result = HF_SHORT;
+			break;
+		}
+		result = HF_TAKEN;
+		if (hf_lane_take_single(store, survey, sku, *units, &candidate))
+			break;
+		if (candidate)
+			continue;			/* somebody was quicker: look again */
+		there = hf_lane_gather(store, sku, *units);
+		if (there == *units || (there > 0 && appetite == HF_AS_MANY_AS_THERE_ARE))
+		{
+			*units = there;
+			break;
+		}
+		if (there > 0)
+			(void) hf_lane_give(store, sku, there);
+	}
+	pfree(survey);
+	return result;
+}
+
+/* Puts units into a lane, preferably one that nobody is using. False if the SKU is unknown. */
+bool
+hf_lane_give(HfStore *store, int64 sku, int64 units)
+{
+	HfHint	   *hint = hf_lane_hint(store, sku, false);
+	int64		left;
+
+	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
+	{
+		int			lane = (hint->home + probe) % hint->lanes;
+
+		if (!hf_lane_lock(sku, lane, false))
+			continue;
+		if (hf_lane_row_add(store, sku, lane, units, false, &left) == HF_LANE_DONE)
+			return true;
+		hf_lane_unlock(sku, lane);
+	}
+	/* All busy or gone: lane 0 is always there, and worth waiting for. */
+	(void) hf_lane_lock(sku, 0, true);
+	if (hf_lane_row_add(store, sku, 0, units, false, &left) == HF_LANE_DONE)
+		return true;
+	hf_lane_unlock(sku, 0);
+	return false;
+}
+
+/* Puts units into the SKU, making it known if it is not. */
+void
+hf_lane_receive(HfStore *store, int64 sku, int64 units)
+{
+	int64		left;
+
+	if (hf_lane_give(store, sku, units))
+		return;
+	/* Two who make the same SKU known queue at its lane 0; the second finds it made. */
+	(void) hf_lane_lock(sku, 0, true);
+	if (hf_lane_row_add(store, sku, 0, units, false, &left) != HF_LANE_DONE)
+		hf_lane_row_insert(store, sku, 0, units);
+}
+
+/* Units that can be held now, and the number of lanes. False if the SKU is unknown. Only reads. */
+bool
+hf_lane_total(HfStore *store, int64 sku, int64 *units, int *lanes)
+{
+	HfSurvey   *survey = palloc(sizeof(HfSurvey));
+
+	hf_lane_survey(store, sku, survey);
+	*units = survey->in_lanes + survey->due;
+	*lanes = survey->lanes;
+	pfree(survey);
+	return *lanes > 0;
+}
+
+/* Writes the lanes read into `survey`, all of them locked, as `lanes` equal ones. */
+static void
+hf_lane_share_out(HfStore *store, int64 sku, HfSurvey *survey, int lanes)
+{
+	int64		total = 0;
+
+	for (int i = 0; i < survey->lanes; i++)
+		total += survey->lane[i].available;
+	for (int i = 0; i < Max(lanes, survey->lanes); i++)
+	{
+		int64		share = total / lanes + (i < total % lanes ? 1 : 0);
+
+		if (i >= survey->lanes)
+			hf_lane_row_insert(store, sku, i, share);
+		else if (i >= lanes)
+			hf_lane_row_delete(store, &survey->lane[i]);
+		else if (survey->lane[i].available != share)
+		{
+			survey->lane[i].available = share;
+			hf_lane_row_set(store, &survey->lane[i]);
+		}
+	}
+}
+
+/* Spreads the SKU's units evenly over that many lanes; waits for buyers. 0 if it is unknown. */
+int
+hf_lane_spread(HfStore *store, int64 sku, int lanes)
+{
+	HfSurvey   *survey = palloc(sizeof(HfSurvey));
+
+	(void) hf_lane_lock(sku, HF_LANE_SET, true);
+	survey->lanes = hf_lane_row_count(store, sku);
+	for (int i = 0; i < survey->lanes; i++)
+		(void) hf_lane_lock(sku, i, true);
+	survey->lanes = hf_lane_row_list(store, sku, NULL, survey->lane);
+	if (survey->lanes > 0)
+		hf_lane_share_out(store, sku, survey, lanes);
+	else
+		lanes = 0;
+	pfree(survey);
+	return lanes;
+}
+
+/* The number of lanes that set_lanes() asked for, or 1. */
+static int
+hf_lane_floor(HfStore *store, int64 sku)
+{
+	HfTable    *table = hf_row_table(store, HF_LANE_FLOOR);
+	ScanKeyData key;
+	HfScan		scan;
+	bool		isnull;
+	int			lanes = 1;
+
+	hf_row_key_int8(&key, 1, BTEqualStrategyNumber, F_INT8EQ, sku);
+	hf_row_scan(&scan, table, table->primary, &key, 1, NULL);
+	if (hf_row_next(&scan, ForwardScanDirection))
+		lanes = DatumGetInt16(slot_getattr(table->found, 2, &isnull));
+	hf_row_stop(&scan);
+	return lanes;
+}
+
+/*
+ * Halves the lanes of a SKU that saw no contention since calm_before. Waits for nobody: a lane in
+ * use is not calm. True if it merged.
+ */
+bool
+hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before)
+{
+	HfSurvey   *survey = palloc(sizeof(HfSurvey));
+	int			locked = 0,
+				lanes;
+	bool		calm = false;
+
+	if (hf_lane_lock(sku, HF_LANE_SET, false))
+	{
+		lanes = hf_lane_row_count(store, sku);
+		calm = lanes > hf_lane_floor(store, sku);
+		while (calm && locked < lanes)
+			if (hf_lane_lock(sku, locked, false))
+				locked++;
+			else
+				calm = false;
+		survey->lanes = calm ? hf_lane_row_list(store, sku, NULL, survey->lane) : 0;
+		for (int i = 0; i < survey->lanes; i++)
+			calm = calm && survey->lane[i].contended_at <= calm_before;
+		calm = calm && survey->lanes == lanes;
+		if (calm)
+			hf_lane_share_out(store, sku, survey,
+							  Max(hf_lane_floor(store, sku), survey->lanes / 2));
+		else
+		{
+			while (locked > 0)
+				hf_lane_unlock(sku, --locked);
+			hf_lane_unlock(sku, HF_LANE_SET);
+		}
+	}
+	pfree(survey);
+	return calm;
+}

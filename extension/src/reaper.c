@@ -1,0 +1,65 @@
+/*
+ * reaper.c
+ *		Tidying up: ending due holds and merging calm lanes, SKU by SKU.
+ *
+ * Nothing depends on it being done: reserve() and available() count from the deadline.  It waits
+ * for nobody: a SKU whose set of lanes is locked, or a row that is being changed, is left for the
+ * next sweep.  Work is bounded per transaction and resumes after the SKU it came to, so that one
+ * busy SKU cannot starve the others.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "hold.h"
+#include "lane.h"
+#include "lane_lock.h"
+#include "lane_row.h"
+#include "reaper.h"
+
+/*
+ * Ends due holds of SKUs above *sku, up to about `limit`; adds their number to *ended. True if it
+ * stopped at the limit: call again, in another transaction, to go on after *sku.
+ */
+bool
+hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
+{
+	int			done = 0;
+
+	while (done < limit && hf_hold_next_due_sku(store, sku, GetCurrentTimestamp()))
+	{
+		int			n = 0;
+		int64		units;
+
+		if (!hf_lane_lock(*sku, HF_LANE_SET, false))
+			continue;
+		units = hf_hold_expire(store, *sku, PG_INT64_MAX, limit - done, false, &n);
+		if (units > 0)
+			(void) hf_lane_give(store, *sku, units);
+		done += n;
+		/* More of this SKU: come back to it first. */
+		if (done >= limit && *sku > PG_INT64_MIN)
+			(*sku)--;
+	}
+	*ended += done;
+	return done >= limit;
+}
+
+/* Merges lanes of calm SKUs above *sku, up to `limit` of them. True if there may be more. */
+bool
+hf_reaper_merge(HfStore *store, int64 *sku, int limit)
+{
+	TimestampTz calm_before = GetCurrentTimestamp() - hf_lane_calm * USECS_PER_SEC;
+
+	for (int merged = 0; merged < limit;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!hf_lane_row_next_spread_sku(store, sku))
+			return false;
+		if (hf_lane_merge(store, *sku, calm_before))
+			merged++;
+	}
+	return true;
+}

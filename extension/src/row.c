@@ -1,0 +1,464 @@
+/*
+ * row.c
+ *		Rows of the extension's own tables, read and written without the SQL layer.
+ *
+ * A reservation is two row changes.  Through SPI they cost several times what the table access
+ * method needs for them, so the hot paths go to it directly, as logical replication's apply does.
+ * What the executor promises still holds: CHECK and NOT NULL constraints are evaluated, all indexes
+ * maintained, AFTER ROW triggers fired (so that a watched table works), command counter advanced.
+ * BEFORE triggers and rules on these tables are not honoured: nobody but the extension writes here.
+ *
+ * Snapshots.  Every scan that is given none takes a fresh one (of the transaction, under REPEATABLE
+ * READ and SERIALIZABLE), so what is read after a lock was waited for is what the lock protects.
+ * Every write is conditional on the row being the version that was read: otherwise it answers
+ * HF_CHANGED under READ COMMITTED, and raises 40001 under the stricter levels.
+ *
+ * Privileges.  None are checked here: EXECUTE on the SQL function is the privilege.
+ *
+ * A session caches, per table, the oids and the prepared constraint and index expressions.  The
+ * relcache tells when they are out of date; what a call further up the stack may still be using is
+ * kept until the transaction ends.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "row.h"
+
+#define HF_STORAGE_SCHEMA "_holdfast"
+
+/* What a session knows of a table, until the relcache says otherwise. */
+typedef struct HfKnown
+{
+	const char *name;
+	const char *second_name;	/* the index beside the primary key, or NULL */
+	bool		valid;
+	Oid			relid;
+	Oid			primary;
+	Oid			second;
+	MemoryContext context;		/* holds all that follows */
+	ExprState **checks;
+	int			nindexes;
+	Oid		   *index;
+	IndexInfo **index_info;
+} HfKnown;
+
+static HfKnown known[HF_TABLES] = {
+	[HF_LANE] = {.name = "stock_lane", .second_name = "stock_lane_spread_idx"},
+	[HF_LANE_FLOOR] = {.name = "stock_lane_floor"},
+	[HF_HOLD] = {.name = "hold", .second_name = "hold_due_idx"},
+	[HF_MOVEMENT] = {.name = "stock_movement"},
+};
+
+/* Relcache callback: forgets what is known of the relation, or of all. Only sets flags. */
+static void
+hf_row_forget(Datum arg, Oid relid)
+{
+	(void) arg;
+	for (int i = 0; i < HF_TABLES; i++)
+		if (relid == InvalidOid || relid == known[i].relid)
+			known[i].valid = false;
+}
+
+/* Called once per backend, by _PG_init. */
+void
+hf_row_register(void)
+{
+	CacheRegisterRelcacheCallback(hf_row_forget, (Datum) 0);
+}
+
+/* Opens the table by name: the extension may be dropped and made again within a session. */
+static Relation
+hf_row_open_by_name(const char *name, LOCKMODE lockmode)
+{
+	Oid			namespace = get_namespace_oid(HF_STORAGE_SCHEMA, true);
+	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the tables of extension \"holdfast\" are missing"),
+				 errhint("Run CREATE EXTENSION holdfast in this database.")));
+	return table_open(relid, lockmode);
+}
+
+/* Prepares the CHECK constraints once per session instead of once per call, as ExecRelCheck would. */
+static void
+hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	int			nchecks = constr ? constr->num_check : 0;
+
+	k->checks = palloc0(sizeof(ExprState *) * Max(nchecks, 1));
+	for (int i = 0; i < nchecks; i++)
+		k->checks[i] = ExecPrepareExpr(stringToNode(constr->check[i].ccbin), estate);
+}
+
+static void
+hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
+{
+	List	   *oids = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	k->index = palloc0(sizeof(Oid) * Max(list_length(oids), 1));
+	k->index_info = palloc0(sizeof(IndexInfo *) * Max(list_length(oids), 1));
+	k->nindexes = 0;
+	foreach (lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		if (info->ii_Predicate != NIL)
+			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
+		k->index[k->nindexes] = RelationGetRelid(index);
+		k->index_info[k->nindexes++] = info;
+		index_close(index, AccessShareLock);
+	}
+}
+
+/* Fills the cache entry for an open table. */
+static void
+hf_row_learn(HfKnown *k, Relation rel)
+{
+	MemoryContext old;
+	EState	   *estate;
+
+	if (k->context != NULL)
+		MemoryContextSetParent(k->context, TopTransactionContext);
+	k->context = NULL;
+	k->context = AllocSetContextCreate(CacheMemoryContext, "holdfast table", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(k->context);
+	estate = CreateExecutorState();
+
+	k->relid = RelationGetRelid(rel);
+	k->primary = RelationGetPrimaryKeyIndex(rel);
+	k->second = k->second_name == NULL
+		? InvalidOid
+		: get_relname_relid(k->second_name, RelationGetNamespace(rel));
+	if (!OidIsValid(k->primary) || (k->second_name != NULL && !OidIsValid(k->second)))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("an index of table \"%s.%s\" is missing", HF_STORAGE_SCHEMA, k->name)));
+	hf_row_prepare_checks(k, rel, estate);
+	hf_row_prepare_indexes(k, rel, estate);
+	MemoryContextSwitchTo(old);
+	k->valid = true;
+}
+
+/* Hooks the open table to the executor's machinery, with what was prepared. */
+static void
+hf_row_attach(HfStore *store, HfTable *table, HfKnown *k)
+{
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(rri, table->rel, 0, NULL, 0);
+	rri->ri_ConstraintExprs = k->checks;
+	rri->ri_NumIndices = k->nindexes;
+	rri->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(k->nindexes, 1));
+	rri->ri_IndexRelationInfo = k->index_info;
+	for (int i = 0; i < k->nindexes; i++)
+		rri->ri_IndexRelationDescs[i] = index_open(k->index[i], RowExclusiveLock);
+	table->rri = rri;
+}
+
+/* The table, opened at first use and closed by hf_row_end(). */
+HfTable *
+hf_row_table(HfStore *store, HfTableId id)
+{
+	HfTable    *table = &store->table[id];
+	HfKnown    *k = &known[id];
+	LOCKMODE	lockmode = store->estate ? RowExclusiveLock : AccessShareLock;
+
+	if (table->rel != NULL)
+		return table;
+	if (k->valid)
+		table->rel = try_table_open(k->relid, lockmode);
+	if (table->rel == NULL)
+		table->rel = hf_row_open_by_name(k->name, lockmode);
+	/* Opening takes in invalidations: look again. */
+	while (!k->valid || k->relid != RelationGetRelid(table->rel))
+		hf_row_learn(k, table->rel);
+	table->primary = k->primary;
+	table->second = k->second;
+	table->found = table_slot_create(table->rel, NULL);
+	if (store->estate)
+	{
+		table->made = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsVirtual);
+		hf_row_attach(store, table, k);
+	}
+	return table;
+}
+
+/*
+ * Begins the work of a SQL-callable function that writes. Refuses, with PostgreSQL's own errors,
+ * read-only transactions, standbys and parallel workers.
+ */
+HfStore *
+hf_row_begin(const char *command)
+{
+	HfStore    *store = palloc0(sizeof(HfStore));
+
+	PreventCommandIfReadOnly(command);
+	PreventCommandIfParallelMode(command);
+	store->estate = CreateExecutorState();
+	AfterTriggerBeginQuery();
+	return store;
+}
+
+/* Begins work that only reads, and so is good on a standby and in a parallel worker. */
+HfStore *
+hf_row_begin_reading(void)
+{
+	return palloc0(sizeof(HfStore));
+}
+
+/* Fires what triggers have queued and closes everything; locks stay until the transaction ends. */
+void
+hf_row_end(HfStore *store)
+{
+	if (store->estate)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		AfterTriggerEndQuery(store->estate);
+		PopActiveSnapshot();
+	}
+	for (int i = 0; i < HF_TABLES; i++)
+	{
+		HfTable    *table = &store->table[i];
+
+		if (table->rel == NULL)
+			continue;
+		if (table->rri)
+		{
+			for (int j = 0; j < table->rri->ri_NumIndices; j++)
+				index_close(table->rri->ri_IndexRelationDescs[j], NoLock);
+			ExecDropSingleTupleTableSlot(table->made);
+		}
+		ExecDropSingleTupleTableSlot(table->found);
+		table_close(table->rel, NoLock);
+	}
+	if (store->estate)
+	{
+		ExecResetTupleTable(store->estate->es_tupleTable, false);
+		FreeExecutorState(store->estate);
+	}
+	pfree(store);
+}
+
+/* Begins an index scan; without a snapshot, with a fresh one. hf_row_stop() must follow. */
+void
+hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
+			Snapshot snapshot)
+{
+	scan->table = table;
+	scan->index = NULL;
+	scan->opened = false;
+	if (table->rri)
+		for (int i = 0; i < table->rri->ri_NumIndices; i++)
+			if (RelationGetRelid(table->rri->ri_IndexRelationDescs[i]) == index)
+				scan->index = table->rri->ri_IndexRelationDescs[i];
+	if (scan->index == NULL)
+	{
+		scan->index = index_open(index, AccessShareLock);
+		scan->opened = true;
+	}
+	scan->pushed = snapshot == NULL;
+	if (scan->pushed)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		snapshot = GetActiveSnapshot();
+	}
+	scan->scan = index_beginscan(table->rel, scan->index, snapshot, nkeys, 0);
+	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+}
+
+/* Moves to the next row, left in table->found. */
+bool
+hf_row_next(HfScan *scan, ScanDirection direction)
+{
+	return index_getnext_slot(scan->scan, direction, scan->table->found);
+}
+
+void
+hf_row_stop(HfScan *scan)
+{
+	index_endscan(scan->scan);
+	if (scan->pushed)
+		PopActiveSnapshot();
+	if (scan->opened)
+		index_close(scan->index, AccessShareLock);
+}
+
+static void
+hf_row_fill(TupleTableSlot *slot, Relation rel, const Datum *values, const bool *nulls)
+{
+	int			natts = RelationGetNumberOfAttributes(rel);
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
+	if (nulls)
+		memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+	else
+		memset(slot->tts_isnull, 0, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(rel);
+}
+
+/* Inserts one row. Raises 23505 if the key is taken, after waiting for whoever is taking it. */
+void
+hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls)
+{
+	hf_row_fill(table->made, table->rel, values, nulls);
+	ExecSimpleRelationInsert(table->rri, store->estate, table->made);
+	ResetPerTupleExprContext(store->estate);
+	CommandCounterIncrement();
+}
+
+/*
+ * Inserts many rows with one pass over the heap, as COPY does; values holds nrows rows of the
+ * table's width, none of them null.  Rows in key order keep the index warm.
+ */
+void
+hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows)
+{
+	const int	chunk = 256;
+	int			natts = RelationGetNumberOfAttributes(table->rel);
+	TupleTableSlot **slot = palloc(sizeof(TupleTableSlot *) * Min(chunk, nrows));
+	CommandId	cid = GetCurrentCommandId(true);
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "holdfast rows",
+												ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < Min(chunk, nrows); i++)
+		slot[i] = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsVirtual);
+	for (int done = 0; done < nrows; done += chunk)
+	{
+		int			n = Min(chunk, nrows - done);
+		MemoryContext old;
+
+		for (int i = 0; i < n; i++)
+		{
+			hf_row_fill(slot[i], table->rel, values + (Size) (done + i) * natts, NULL);
+			ExecConstraints(table->rri, slot[i], store->estate);
+			ResetPerTupleExprContext(store->estate);
+		}
+		old = MemoryContextSwitchTo(batch);
+		table_multi_insert(table->rel, slot, n, cid, 0, NULL);
+		MemoryContextSwitchTo(old);
+		for (int i = 0; i < n; i++)
+		{
+			List	   *recheck = ExecInsertIndexTuples(table->rri, slot[i], store->estate, false,
+														false, NULL, NIL);
+
+			ExecARInsertTriggers(store->estate, table->rri, slot[i], recheck, NULL);
+			ResetPerTupleExprContext(store->estate);
+		}
+		MemoryContextReset(batch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	for (int i = 0; i < Min(chunk, nrows); i++)
+		ExecDropSingleTupleTableSlot(slot[i]);
+	pfree(slot);
+	MemoryContextDelete(batch);
+	CommandCounterIncrement();
+}
+
+/* What a write that met another transaction means at our isolation level. */
+static HfWrite
+hf_row_outcome(TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return HF_WRITTEN;
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			return HF_BUSY;
+		case TM_SelfModified:
+			return HF_CHANGED;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+								errmsg("could not serialize access due to concurrent update")));
+			return HF_CHANGED;
+		default:
+			elog(ERROR, "unexpected result %d of a row change", (int) result);
+	}
+	pg_unreachable();
+}
+
+/* Replaces the row version at tid; no column may be null. With wait, waits for a rival's end. */
+HfWrite
+hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values, bool wait)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	bool		indexes;
+	ItemPointerData old = *tid;
+	TM_Result	result;
+	List	   *recheck = NIL;
+
+	hf_row_fill(table->made, table->rel, values, NULL);
+	ExecConstraints(table->rri, table->made, store->estate);
+	result = table_tuple_update(table->rel, &old, table->made, GetCurrentCommandId(true),
+								InvalidSnapshot, InvalidSnapshot, wait, &failure, &mode, &indexes);
+	if (result == TM_Ok)
+	{
+		if (indexes)
+			recheck = ExecInsertIndexTuples(table->rri, table->made, store->estate, true, false,
+											NULL, NIL);
+		ExecARUpdateTriggers(store->estate, table->rri, NULL, NULL, &old, NULL, table->made,
+							 recheck, NULL, false);
+		CommandCounterIncrement();
+	}
+	ResetPerTupleExprContext(store->estate);
+	return hf_row_outcome(result);
+}
+
+/* Deletes the row version at tid. */
+HfWrite
+hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
+{
+	TM_FailureData failure;
+	ItemPointerData old = *tid;
+	TM_Result	result;
+
+	result = table_tuple_delete(table->rel, &old, GetCurrentCommandId(true), InvalidSnapshot,
+								InvalidSnapshot, true, &failure, false);
+	if (result == TM_Ok)
+	{
+		ExecARDeleteTriggers(store->estate, table->rri, &old, NULL, NULL, false);
+		CommandCounterIncrement();
+	}
+	return hf_row_outcome(result);
+}
+
+/*
+ * Locks the row version at tid against writers until the transaction ends, waiting for them.
+ * False if it has been replaced meanwhile: read it again.
+ */
+bool
+hf_row_lock(HfTable *table, ItemPointer tid)
+{
+	TM_FailureData failure;
+	ItemPointerData locked = *tid;
+	TM_Result	result;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	result = table_tuple_lock(table->rel, &locked, GetActiveSnapshot(), table->found,
+							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock, 0,
+							  &failure);
+	PopActiveSnapshot();
+	return hf_row_outcome(result) == HF_WRITTEN;
+}

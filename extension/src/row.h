@@ -1,0 +1,82 @@
+/*
+ * row.h
+ *		Rows of the extension's own tables, read and written without the SQL layer.
+ */
+#ifndef HF_ROW_H
+#define HF_ROW_H
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/skey.h"
+#include "executor/executor.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+typedef enum HfTableId
+{
+	HF_LANE,
+	HF_LANE_FLOOR,
+	HF_HOLD,
+	HF_MOVEMENT,
+} HfTableId;
+#define HF_TABLES 4
+
+typedef struct HfTable
+{
+	Relation	rel;
+	ResultRelInfo *rri;			/* indexes open, constraints prepared; NULL when only reading */
+	TupleTableSlot *found;		/* the row that a scan has reached */
+	TupleTableSlot *made;		/* the row that is being written */
+	Oid			primary;		/* index of the primary key */
+	Oid			second;			/* the table's other index, if it has one */
+} HfTable;
+
+/* Everything one SQL-callable function needs from its beginning to its end. */
+typedef struct HfStore
+{
+	EState	   *estate;			/* NULL when only reading */
+	HfTable		table[HF_TABLES];
+} HfStore;
+
+typedef struct HfScan
+{
+	HfTable    *table;
+	Relation	index;
+	IndexScanDesc scan;
+	bool		opened;			/* index opened by the scan itself */
+	bool		pushed;			/* the scan took a snapshot of its own */
+} HfScan;
+
+typedef enum HfWrite
+{
+	HF_WRITTEN,
+	HF_CHANGED,					/* another transaction changed the row first: read it again */
+	HF_BUSY						/* another transaction is changing it, and we do not wait */
+} HfWrite;
+
+extern void hf_row_register(void);
+extern HfStore *hf_row_begin(const char *command);
+extern HfStore *hf_row_begin_reading(void);
+extern void hf_row_end(HfStore *store);
+extern HfTable *hf_row_table(HfStore *store, HfTableId id);
+
+extern void hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
+						Snapshot snapshot);
+extern bool hf_row_next(HfScan *scan, ScanDirection direction);
+extern void hf_row_stop(HfScan *scan);
+
+extern void hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls);
+extern void hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows);
+extern HfWrite hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
+							 bool wait);
+extern HfWrite hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid);
+extern bool hf_row_lock(HfTable *table, ItemPointer tid);
+
+static inline void
+hf_row_key_int8(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure,
+				int64 value)
+{
+	ScanKeyInit(key, column, strategy, procedure, Int64GetDatum(value));
+}
+
+#endif

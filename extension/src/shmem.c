@@ -1,0 +1,56 @@
+/*
+ * shmem.c
+ *		Requests and sets up the shared memory of a preloaded library.
+ *
+ * Without preloading there is none, and nothing that a transaction needs is in it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "shmem.h"
+
+#define TRANCHE "holdfast"
+
+HfShared   *hf_shared = NULL;
+
+static shmem_request_hook_type next_request_hook = NULL;
+static shmem_startup_hook_type next_startup_hook = NULL;
+
+static void
+hf_shmem_request(void)
+{
+	if (next_request_hook)
+		next_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(HfShared)));
+	RequestNamedLWLockTranche(TRANCHE, 1);
+}
+
+static void
+hf_shmem_startup(void)
+{
+	bool		found;
+
+	if (next_startup_hook)
+		next_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	hf_shared = ShmemInitStruct("holdfast", sizeof(HfShared), &found);
+	if (!found)
+	{
+		memset(hf_shared, 0, sizeof(HfShared));
+		hf_shared->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Called by _PG_init while libraries are preloaded. */
+void
+hf_shmem_register(void)
+{
+	next_request_hook = shmem_request_hook;
+	shmem_request_hook = hf_shmem_request;
+	next_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = hf_shmem_startup;
+}

@@ -1,0 +1,438 @@
+/*
+ * worker.c
+ *		The launcher of background workers.
+ *
+ * One launcher per cluster, registered while the library is preloaded, starts a worker in every
+ * database that has the extension.  Like the autovacuum launcher it is connected to no database and
+ * runs no SQL: it reads pg_database and pg_authid.  Workers connect as holdfast.worker_role, and are
+ * not started if that role is a superuser or does not exist.
+ *
+ * Life of a worker: the launcher finds a database it knows nothing of, claims a slot and starts a
+ * worker there; the worker looks for the extension, and either stays or marks the slot "not needed"
+ * and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers), which then looks
+ * again; databases copied from a template are found by looking again every RESCAN.  A worker that
+ * exits for any other reason is started again after RETRY, as long as its database exists.
+ *
+ * Commands that need a database for themselves (DROP DATABASE, renaming, CREATE DATABASE from it,
+ * moving it) send its worker away first, for as long as AWAY, so that they need no FORCE.
+ *
+ * On a standby nothing runs until it is promoted.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "shmem.h"
+#include "worker.h"
+
+#define RESCAN (60 * USECS_PER_SEC)
+#define RETRY (2 * USECS_PER_SEC)
+#define AWAY (10 * USECS_PER_SEC)
+
+PG_FUNCTION_INFO_V1(holdfast_wake_workers);
+
+static ProcessUtility_hook_type next_utility_hook = NULL;
+static bool wake_at_commit = false;
+static int	my_slot = -1;
+
+/* Asks the launcher to look at all databases again; only stores and a latch, so it cannot fail. */
+static void
+hf_launcher_wake(void)
+{
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->rescan = true;
+	if (hf_shared->launcher)
+		SetLatch(hf_shared->launcher);
+	LWLockRelease(hf_shared->lock);
+}
+
+/* Transaction callback, registered once per backend that has asked for it. */
+static void
+hf_worker_at_transaction_end(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_COMMIT && wake_at_commit)
+		hf_launcher_wake();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		wake_at_commit = false;
+}
+
+Datum
+holdfast_wake_workers(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	(void) fcinfo;
+	if (hf_shared)
+	{
+		if (!registered)
+			RegisterXactCallback(hf_worker_at_transaction_end, NULL);
+		registered = true;
+		wake_at_commit = true;
+	}
+	PG_RETURN_VOID();
+}
+
+/* Sends the worker of a database away for a while. */
+static void
+hf_worker_send_away(Oid database)
+{
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+	{
+		HfWorkerSlot *slot = &hf_shared->slot[i];
+
+		if (slot->state != HF_WORKER_RUNNING || slot->database != database)
+			continue;
+		slot->retry_at = GetCurrentTimestamp() + AWAY;
+		if (slot->pid != 0)
+			kill(slot->pid, SIGTERM);
+	}
+	LWLockRelease(hf_shared->lock);
+}
+
+/* The database that a command needs for itself, or NULL. */
+static const char *
+hf_utility_database(Node *command)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(command))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) command)->dbname;
+		case T_RenameStmt:
+			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE
+				? ((RenameStmt *) command)->subname
+				: NULL;
+		case T_AlterDatabaseStmt:
+			foreach (lc, ((AlterDatabaseStmt *) command)->options)
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) command)->dbname;
+			return NULL;
+		case T_CreatedbStmt:
+			foreach (lc, ((CreatedbStmt *) command)->options)
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
+					return defGetString((DefElem *) lfirst(lc));
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+static void
+hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+				  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				  DestReceiver *dest, QueryCompletion *completion)
+{
+	const char *name = hf_shared ? hf_utility_database(statement->utilityStmt) : NULL;
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+
+	/* Only for those whose command has a chance; the command itself does the checking. */
+	if (OidIsValid(database) &&
+		(pg_database_ownercheck(database, GetUserId()) || have_createdb_privilege()))
+		hf_worker_send_away(database);
+	if (next_utility_hook)
+		next_utility_hook(statement, query, read_only_tree, context, params, environment, dest,
+						  completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment,
+								dest, completion);
+}
+
+/* Called by _PG_init while libraries are preloaded. */
+void
+hf_worker_register(void)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = 5};
+
+	strlcpy(worker.bgw_name, "holdfast launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "holdfast launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "holdfast", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "hf_launcher_main", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+
+	next_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = hf_worker_utility;
+}
+
+/*
+ * The role that workers connect as, or InvalidOid. Before the extension is created anywhere the role
+ * is missing, and that is well. In a transaction.
+ */
+static Oid
+hf_launcher_role(void)
+{
+	static bool warned = false;
+	Oid			role = get_role_oid(hf_worker_role, true);
+
+	if (!OidIsValid(role) || !superuser_arg(role))
+		return role;
+	if (!warned)
+		ereport(WARNING, (errcode(ERRCODE_INVALID_ROLE_SPECIFICATION),
+						  errmsg("holdfast workers do not run as a superuser"),
+						  errdetail("Role \"%s\" is one.", hf_worker_role),
+						  errhint("Change the setting holdfast.worker_role.")));
+	warned = true;
+	return InvalidOid;
+}
+
+/* Databases that can be connected to. */
+static List *
+hf_launcher_databases(void)
+{
+	List	   *databases = NIL;
+	Relation	rel = table_open(DatabaseRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (database->datallowconn)
+			databases = lappend_oid(databases, database->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return databases;
+}
+
+/* Starts a worker for the database in the slot, whose lock the caller holds. */
+static void
+hf_launcher_start(int index, Oid database, Oid role)
+{
+	HfWorkerSlot *slot = &hf_shared->slot[index];
+	static bool warned = false;
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_main_arg = Int32GetDatum(index),
+		.bgw_notify_pid = MyProcPid};
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "holdfast reaper of database %u", database);
+	strlcpy(worker.bgw_type, "holdfast reaper", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "holdfast", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "hf_reaper_main", BGW_MAXLEN);
+
+	slot->database = database;
+	slot->role = role;
+	slot->pid = 0;
+	slot->retry_at = GetCurrentTimestamp() + RETRY;
+	slot->state = HF_WORKER_RUNNING;
+	if (RegisterDynamicBackgroundWorker(&worker, NULL))
+		return;
+	slot->state = HF_WORKER_GONE;
+	slot->retry_at = GetCurrentTimestamp() + RESCAN;
+	if (!warned)
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("no room for a holdfast worker"),
+						  errhint("Increase max_worker_processes.")));
+	warned = true;
+}
+
+/* The slot of the database, or a free one, or -1. The caller holds the lock. */
+static int
+hf_launcher_find_slot(Oid database)
+{
+	int			unused = -1;
+
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+	{
+		if (hf_shared->slot[i].state == HF_WORKER_NONE)
+			unused = unused < 0 ? i : unused;
+		else if (hf_shared->slot[i].database == database)
+			return i;
+	}
+	return unused;
+}
+
+/*
+ * Starts the workers that are missing; with `rescan`, also looks where none was needed before.
+ * True if some are to be tried again.
+ */
+static bool
+hf_launcher_round(bool rescan)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		again = false;
+	Oid			role;
+	List	   *databases;
+	ListCell   *lc;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	role = hf_launcher_role();
+	databases = OidIsValid(role) ? hf_launcher_databases() : NIL;
+
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+		if (hf_shared->slot[i].state != HF_WORKER_RUNNING &&
+			!list_member_oid(databases, hf_shared->slot[i].database))
+			hf_shared->slot[i].state = HF_WORKER_NONE;
+	foreach (lc, databases)
+	{
+		int			i = hf_launcher_find_slot(lfirst_oid(lc));
+		HfWorkerSlot *slot = i < 0 ? NULL : &hf_shared->slot[i];
+
+		if (slot && (slot->state == HF_WORKER_NONE ||
+					 (slot->state == HF_WORKER_GONE && slot->retry_at <= now) ||
+					 (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
+			hf_launcher_start(i, lfirst_oid(lc), role);
+		again = again || (slot && slot->state == HF_WORKER_GONE);
+	}
+	LWLockRelease(hf_shared->lock);
+	CommitTransactionCommand();
+	return again;
+}
+
+static void
+hf_launcher_at_exit(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->launcher = NULL;
+	LWLockRelease(hf_shared->lock);
+}
+
+/* The launcher's main function. */
+void
+hf_launcher_main(Datum arg)
+{
+	TimestampTz last_scan = 0;
+
+	(void) arg;
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	before_shmem_exit(hf_launcher_at_exit, (Datum) 0);
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->launcher = MyLatch;
+	LWLockRelease(hf_shared->lock);
+
+	for (;;)
+	{
+		bool		rescan,
+					again;
+
+		LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+		rescan = hf_shared->rescan || GetCurrentTimestamp() - last_scan > RESCAN;
+		hf_shared->rescan = false;
+		LWLockRelease(hf_shared->lock);
+		if (rescan)
+			last_scan = GetCurrentTimestamp();
+		again = hf_launcher_round(rescan);
+		hf_worker_wait((again ? RETRY : RESCAN) / 1000);
+	}
+}
+
+/* A worker leaves its slot for the launcher to fill again. */
+static void
+hf_worker_at_exit(int code, Datum arg)
+{
+	HfWorkerSlot *slot = &hf_shared->slot[my_slot];
+
+	(void) code;
+	(void) arg;
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	slot->pid = 0;
+	if (slot->state == HF_WORKER_RUNNING)
+	{
+		slot->state = HF_WORKER_GONE;
+		slot->retry_at = Max(slot->retry_at, GetCurrentTimestamp() + RETRY);
+	}
+	LWLockRelease(hf_shared->lock);
+}
+
+/*
+ * What every worker does first: takes its slot, connects, and settles how its transactions run.
+ * Tidying up need not be durable by itself: what a crash undoes is done again.
+ */
+void
+hf_worker_begin(Datum slot)
+{
+	Oid			database,
+				role;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
+
+	my_slot = DatumGetInt32(slot);
+	before_shmem_exit(hf_worker_at_exit, (Datum) 0);
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->slot[my_slot].pid = MyProcPid;
+	database = hf_shared->slot[my_slot].database;
+	role = hf_shared->slot[my_slot].role;
+	LWLockRelease(hf_shared->lock);
+
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Does the database have the extension? In a transaction. If not, the slot says so. */
+bool
+hf_worker_is_needed(void)
+{
+	if (OidIsValid(get_extension_oid("holdfast", true)))
+		return true;
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->slot[my_slot].state = HF_WORKER_NOT_NEEDED;
+	LWLockRelease(hf_shared->lock);
+	return false;
+}
+
+/* Waits for time to pass, or for something to do. */
+void
+hf_worker_wait(int64 milliseconds)
+{
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}

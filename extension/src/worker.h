@@ -1,0 +1,16 @@
+/*
+ * worker.h
+ *		The launcher of background workers, and what each of them needs.
+ */
+#ifndef HF_WORKER_H
+#define HF_WORKER_H
+
+extern void hf_worker_register(void);
+extern void hf_worker_begin(Datum slot);
+extern bool hf_worker_is_needed(void);
+extern void hf_worker_wait(int64 milliseconds);
+
+extern PGDLLEXPORT void hf_launcher_main(Datum arg);
+extern PGDLLEXPORT void hf_reaper_main(Datum slot);
+
+#endif
