@@ -29,16 +29,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "errors.h"
+#include "arguments.h"
 #include "guc.h"
 #include "hold.h"
 #include "lane.h"
 #include "lane_lock.h"
 #include "lane_row.h"
 
-#define PROBES 4				/* lanes tried before a buyer queues */
+#define PROBES 8				/* lanes tried before a buyer queues */
 #define LANE_UNITS_MIN 8		/* a lane is not split into smaller parts than this */
-#define SPLIT_MAX 4				/* lanes that one split adds */
+#define SPLIT_MAX 16			/* lanes that one split adds */
 #define EXPIRE_MAX 64			/* holds that one buyer takes back */
 #define HINT_LIFE (1 * USECS_PER_SEC)
 
@@ -174,27 +174,55 @@ hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
 }
 
 /*
- * Takes from one lane that can give all: a free one if there is one, else the buyer queues at one
- * of them. *candidate tells whether there was any; false may mean that its units went meanwhile.
+ * Evens out: moves half of what a lane has, whose lock the caller has, into the session's own lane,
+ * which has run dry, so that it need not look for units every time.
+ */
+static void
+hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
+{
+	int64		sku = hint->sku;
+	HfLane		rich;
+	int64		left;
+
+	if (home == from || !hf_lane_row_find(store, sku, from, &rich) ||
+		rich.available < 2 * LANE_UNITS_MIN || !hf_lane_lock(sku, home, false))
+		return;
+	if (hf_lane_row_add(store, sku, home, rich.available / 2, false, &left) != HF_LANE_DONE)
+		return;
+	/* The lane cannot have shrunk under our lock; without locks, the writer that was first wins. */
+	if (hf_lane_row_add(store, sku, from, -(rich.available / 2), false, &left) != HF_LANE_DONE)
+		hf_raise_changed();
+	hint->home = home;
+}
+
+/*
+ * Takes from one lane that can give all: from a free one if there is one, better a rich one, else
+ * the buyer queues at one of them.  *candidate tells whether there was any; false may mean that its
+ * units went meanwhile.
  */
 static bool
 hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, bool *candidate)
 {
 	HfHint	   *hint = hf_lane_hint(store, sku, true);
+	int			home = hint->home;
 	int			start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
+	int64		enough = Max(want, survey->in_lanes / survey->lanes);
 	int			queue_at = -1;
 
-	for (int i = 0; i < survey->lanes; i++)
+	for (int i = 0; i < 2 * survey->lanes; i++)
 	{
 		HfLane	   *lane = &survey->lane[(start + i) % survey->lanes];
+		bool		rich = lane->available >= enough;
 
-		if (lane->available < want)
+		if (lane->available < want || rich != (i < survey->lanes))
 			continue;
 		if (hf_lane_lock(sku, lane->lane, false))
 		{
 			*candidate = true;
-			if (hf_lane_take_locked(store, hint, lane->lane, want, false, queue_at >= 0))
-				return true;
+			if (!hf_lane_take_locked(store, hint, lane->lane, want, false, queue_at >= 0))
+				continue;
+			hf_lane_refill_home(store, hint, home, lane->lane);
+			return true;
 		}
 		else if (queue_at < 0)
 			queue_at = lane->lane;

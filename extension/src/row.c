@@ -164,12 +164,25 @@ hf_row_attach(HfStore *store, HfTable *table, HfKnown *k)
 
 	InitResultRelInfo(rri, table->rel, 0, NULL, 0);
 	rri->ri_ConstraintExprs = k->checks;
-	rri->ri_NumIndices = k->nindexes;
+	table->rri = rri;
+	table->known = k;
+	store->triggers = store->triggers || rri->ri_TrigDesc != NULL;
+}
+
+/* Opens the indexes for writing; an update that touches none of their columns does without. */
+static void
+hf_row_open_indexes(HfTable *table)
+{
+	ResultRelInfo *rri = table->rri;
+	HfKnown    *k = table->known;
+
+	if (rri->ri_IndexRelationDescs != NULL)
+		return;
 	rri->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(k->nindexes, 1));
 	rri->ri_IndexRelationInfo = k->index_info;
-	for (int i = 0; i < k->nindexes; i++)
-		rri->ri_IndexRelationDescs[i] = index_open(k->index[i], RowExclusiveLock);
-	table->rri = rri;
+	for (; rri->ri_NumIndices < k->nindexes; rri->ri_NumIndices++)
+		rri->ri_IndexRelationDescs[rri->ri_NumIndices] =
+			index_open(k->index[rri->ri_NumIndices], RowExclusiveLock);
 }
 
 /* The table, opened at first use and closed by hf_row_end(). */
@@ -229,9 +242,11 @@ hf_row_end(HfStore *store)
 {
 	if (store->estate)
 	{
-		PushActiveSnapshot(GetTransactionSnapshot());
+		if (store->triggers)
+			PushActiveSnapshot(GetTransactionSnapshot());
 		AfterTriggerEndQuery(store->estate);
-		PopActiveSnapshot();
+		if (store->triggers)
+			PopActiveSnapshot();
 	}
 	for (int i = 0; i < HF_TABLES; i++)
 	{
@@ -319,6 +334,7 @@ hf_row_fill(TupleTableSlot *slot, Relation rel, const Datum *values, const bool 
 void
 hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls)
 {
+	hf_row_open_indexes(table);
 	hf_row_fill(table->made, table->rel, values, nulls);
 	ExecSimpleRelationInsert(table->rri, store->estate, table->made);
 	ResetPerTupleExprContext(store->estate);
@@ -339,6 +355,7 @@ hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrow
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "holdfast rows",
 												ALLOCSET_DEFAULT_SIZES);
 
+	hf_row_open_indexes(table);
 	for (int i = 0; i < Min(chunk, nrows); i++)
 		slot[i] = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsVirtual);
 	for (int done = 0; done < nrows; done += chunk)
@@ -416,8 +433,11 @@ hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *valu
 	if (result == TM_Ok)
 	{
 		if (indexes)
+		{
+			hf_row_open_indexes(table);
 			recheck = ExecInsertIndexTuples(table->rri, table->made, store->estate, true, false,
 											NULL, NIL);
+		}
 		ExecARUpdateTriggers(store->estate, table->rri, NULL, NULL, &old, NULL, table->made,
 							 recheck, NULL, false);
 		CommandCounterIncrement();

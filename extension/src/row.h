@@ -24,7 +24,8 @@ typedef enum HfTableId
 typedef struct HfTable
 {
 	Relation	rel;
-	ResultRelInfo *rri;			/* indexes open, constraints prepared; NULL when only reading */
+	ResultRelInfo *rri;			/* NULL when only reading; indexes open at the first insert */
+	struct HfKnown *known;
 	TupleTableSlot *found;		/* the row that a scan has reached */
 	TupleTableSlot *made;		/* the row that is being written */
 	Oid			primary;		/* index of the primary key */
@@ -35,6 +36,7 @@ typedef struct HfTable
 typedef struct HfStore
 {
 	EState	   *estate;			/* NULL when only reading */
+	bool		triggers;		/* one of the tables has triggers */
 	HfTable		table[HF_TABLES];
 } HfStore;
 

@@ -1,0 +1,39 @@
+# The commands of this repository. Each installs what it needs from Debian's packages, works on
+# private instances only, and leaves the servers of this machine alone.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench format test-memory clean distclean
+
+help:          ## print this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
+
+run:           ## start everything in the foreground; Ctrl-C stops it, the data stays in var/
+	@tools/install-packages run
+	@tools/run
+
+test:          ## run every suite
+	@tools/install-packages run test
+	@tests/run
+
+check:         ## check the conventions
+	@tools/install-packages run test check
+	@tools/check
+
+bench:         ## measure
+	@tools/install-packages run bench
+	@bench/run
+
+test-memory:   ## run the pgTAP suite under valgrind
+	@tools/install-packages run test memory
+	@tests/memory
+
+format:        ## lay out the C sources
+	@tools/install-packages check
+	clang-format -i extension/src/*.[ch]
+
+clean:         ## remove what was built
+	$(MAKE) -C extension clean
+	rm -rf var/stage
+
+distclean: clean ## remove the data of make run as well
+	@tools/run --remove
