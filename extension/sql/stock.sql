@@ -111,12 +111,12 @@ COMMENT ON FUNCTION holdfast.uuid7() IS
 CREATE FUNCTION holdfast.receive(p_sku bigint, p_quantity bigint, p_reference text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_receive';
 COMMENT ON FUNCTION holdfast.receive(bigint, bigint, text) IS
-'Takes p_quantity units of a SKU into stock and makes the SKU known. Returns the units available afterwards. Errors: HF003 quantity not positive, 22003 sum beyond bigint.';
+'Takes p_quantity units of a SKU into stock and makes the SKU known. Returns the units available afterwards. Errors: HF003 quantity not positive, 22003 more than 10^15 units in one call.';
 
 CREATE FUNCTION holdfast.adjust(p_sku bigint, p_delta bigint, p_reason text) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_adjust';
 COMMENT ON FUNCTION holdfast.adjust(bigint, bigint, text) IS
-'Corrects the units available by p_delta, with a reason. Returns the units available afterwards. Held and sold units are not touched. Errors: HF002 unknown SKU, HF003 delta of zero, HF012 fewer units available than are to be taken away.';
+'Corrects the units available by p_delta, with a reason. Returns the units available afterwards. Held and sold units are not touched. Errors: HF002 unknown SKU, HF003 delta of zero, HF012 fewer units available than are to be taken away, 22003 more than 10^15 units in one call.';
 
 CREATE FUNCTION holdfast.reserve(p_owner uuid, p_sku bigint, p_quantity bigint, p_ttl interval DEFAULT NULL, p_revive boolean DEFAULT false)
     RETURNS timestamptz
@@ -149,17 +149,17 @@ COMMENT ON FUNCTION holdfast.release(uuid, bigint[], bigint[]) IS
 CREATE FUNCTION holdfast.extend(p_owner uuid, p_ttl interval DEFAULT NULL) RETURNS timestamptz
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_extend';
 COMMENT ON FUNCTION holdfast.extend(uuid, interval) IS
-'Moves the deadline of all live holds of the owner to p_ttl from now (default: holdfast.ttl_default), never to an earlier time, and returns the earliest deadline. Errors: HF004 ttl, HF006 no hold, HF007 to HF009 all ended, HF014 beyond holdfast.lifetime_max.';
+'Moves the deadline of all live holds of the owner to p_ttl from now (default: holdfast.ttl_default), never to an earlier time, and returns the earliest deadline. Errors: HF004 ttl, HF006 no hold, HF007 and HF008 all have ended, HF009 one has expired, HF014 beyond holdfast.lifetime_max.';
 
 CREATE FUNCTION holdfast.pin(p_owner uuid) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_pin';
 COMMENT ON FUNCTION holdfast.pin(uuid) IS
-'Takes the deadline off all live holds of the owner (it becomes infinity), for the time in which a payment is under way, and returns the number of holds. Errors: HF006 no hold, HF007 to HF009 a hold has ended.';
+'Takes the deadline off all live holds of the owner (it becomes infinity), for the time in which a payment is under way, and returns the number of holds. Errors: HF006 no hold, HF007 and HF008 all have ended, HF009 one has expired.';
 
 CREATE FUNCTION holdfast.unpin(p_owner uuid, p_ttl interval DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_unpin';
 COMMENT ON FUNCTION holdfast.unpin(uuid, interval) IS
-'Gives the owner''s pinned holds a deadline again, p_ttl from now (default: holdfast.ttl_default), and returns the number of holds; holds that are not pinned keep their deadline. Errors: as pin(), HF004 ttl.';
+'Gives the owner''s pinned holds a deadline again, p_ttl from now (default: holdfast.ttl_default), and returns the number of holds; holds that are not pinned keep their deadline. Errors: HF004 ttl, HF006 no hold, HF007 to HF009 all have ended.';
 
 CREATE FUNCTION holdfast.give_back(p_owner uuid, p_sku bigint, p_quantity bigint DEFAULT NULL, p_reference text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_give_back';

@@ -73,22 +73,34 @@ hf_argument_same_length(int a, int b, const char *names)
 TimestampTz
 hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
 {
+	int			limit = Min(hf_ttl_max, hf_lifetime_max);
 	TimestampTz deadline;
 
 	if (PG_ARGISNULL(n))
-		return now + Min((int64) hf_ttl_default, hf_ttl_max) * USECS_PER_SEC;
+		return now + Min(hf_ttl_default, limit) * USECS_PER_SEC;
 	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
-	if (deadline <= now || deadline > now + hf_ttl_max * USECS_PER_SEC)
+	if (deadline <= now || deadline > now + limit * USECS_PER_SEC)
 	{
 		char	   *ttl = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
 
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_INVALID_TTL), errmsg("invalid time to live"),
-				 errdetail("It is %s; it must be above 0 and at most %d seconds.", ttl, hf_ttl_max),
-				 errhint("The setting holdfast.ttl_max is the limit.")));
+				 errdetail("It is %s; it must be above 0 and at most %d seconds.", ttl, limit),
+				 errhint("The settings holdfast.ttl_max and holdfast.lifetime_max are the limit.")));
 	}
 	return deadline;
+}
+
+/* Refuses units that a SKU's sum could not bear, many times over. */
+void
+hf_argument_units(int64 units, const char *name)
+{
+	if (units > HF_UNITS_MAX || units < -HF_UNITS_MAX)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("%s out of range", name),
+						errdetail("It is %lld; one call can move %lld.", (long long) units,
+								  (long long) HF_UNITS_MAX)));
 }
 
 void

@@ -14,6 +14,8 @@
 
 /* Lines that one call may carry: bounds its memory and the time it holds locks. */
 #define HF_LINES_MAX 100000
+/* Units that one call may bring in or write off: keeps every sum of a SKU within a bigint. */
+#define HF_UNITS_MAX INT64CONST(1000000000000000)
 
 /* A one-dimensional array argument without NULLs, taken apart. */
 typedef struct HfArray
@@ -29,6 +31,7 @@ extern void hf_argument_array_without_nulls(const HfArray *array, const char *na
 extern void hf_argument_same_length(int a, int b, const char *names);
 extern TimestampTz hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now);
 extern void hf_argument_quantity(int64 quantity, const char *name);
+extern void hf_argument_units(int64 units, const char *name);
 extern void hf_check_lifetime(const pg_uuid_t *owner, TimestampTz held_at, TimestampTz deadline);
 extern void hf_raise_unknown_sku(int64 sku) pg_attribute_noreturn();
 extern void hf_raise_unknown_hold(const pg_uuid_t *owner, const int64 *sku) pg_attribute_noreturn();

@@ -2,9 +2,8 @@
  * guc.c
  *		The settings of the extension, in alphabetical order, and nowhere else.
  *
- * Each can be read when the library is loaded into one backend only; those of the workers
- * (reaper_*, worker_role, lane_calm) matter only with shared_preload_libraries, because only then
- * are there workers.  extension/README.md has the table for operators; a check keeps it complete.
+ * Each can be set when the library is loaded into one backend only; those of the workers
+ * (reaper_*, worker_role, lane_calm) matter only where there are workers or reap() is called.  extension/README.md has the table for operators; a check keeps it complete.
  */
 #include "postgres.h"
 
@@ -26,7 +25,7 @@ int			hf_ttl_max = 24 * 3600;
 char	   *hf_worker_role = NULL;
 
 void
-hf_guc_register(bool preloading)
+hf_guc_register(void)
 {
 	DefineCustomIntVariable("holdfast.lane_calm",
 							"Time without contention after which a SKU's lanes are merged by half.",
@@ -65,10 +64,9 @@ hf_guc_register(bool preloading)
 	DefineCustomIntVariable("holdfast.ttl_max",
 							"Longest time to live that a caller may ask for.", NULL, &hf_ttl_max,
 							24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
-	if (preloading)
-		DefineCustomStringVariable("holdfast.worker_role",
-								   "Role that background workers connect as; must not be a superuser.",
-								   NULL, &hf_worker_role, "holdfast_worker", PGC_SIGHUP, 0, NULL,
-								   NULL, NULL);
+	DefineCustomStringVariable("holdfast.worker_role",
+							   "Role that background workers connect as; must not be a superuser.",
+							   NULL, &hf_worker_role, "holdfast_worker", PGC_SIGHUP, 0, NULL, NULL,
+							   NULL);
 	MarkGUCPrefixReserved("holdfast");
 }

@@ -19,6 +19,6 @@ extern int	hf_ttl_default;
 extern int	hf_ttl_max;
 extern char *hf_worker_role;
 
-extern void hf_guc_register(bool preloading);
+extern void hf_guc_register(void);
 
 #endif

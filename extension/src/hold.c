@@ -199,6 +199,16 @@ hf_hold_insert(HfStore *store, const HfHold *holds, int n)
 	pfree(values);
 }
 
+/* Inserts a hold unless its owner has, or is just getting, one of that SKU; does not wait. */
+bool
+hf_hold_insert_new(HfStore *store, const HfHold *hold)
+{
+	Datum		values[COLUMNS];
+
+	hf_hold_form(hold, values);
+	return hf_row_insert_new(store, hf_row_table(store, HF_HOLD), values);
+}
+
 /* Writes the hold in place of the version it was read from. */
 HfWrite
 hf_hold_update(HfStore *store, const HfHold *hold, bool wait)
@@ -251,15 +261,18 @@ hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait, int
 {
 	HfTable    *table = hf_row_table(store, HF_HOLD);
 	TimestampTz now = GetCurrentTimestamp();
-	HfHold	   *due = palloc(sizeof(HfHold) * limit);
 	HfScan		scan;
-	int			n = 0;
+	int			n = 0,
+				room = 64;
+	HfHold	   *due = palloc(sizeof(HfHold) * room);
 	int64		planned = 0,
 				got = 0;
 
 	hf_hold_scan_due(&scan, table, sku, now, NULL);
 	while (n < limit && planned < units && hf_row_next(&scan, ForwardScanDirection))
 	{
+		if (n == room)
+			due = repalloc(due, sizeof(HfHold) * (room *= 2));
 		hf_hold_read(table->found, &due[n]);
 		planned += due[n++].quantity;
 	}

@@ -22,11 +22,9 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	bool		preloading = process_shared_preload_libraries_in_progress;
-
-	hf_guc_register(preloading);
+	hf_guc_register();
 	hf_row_register();
-	if (preloading)
+	if (process_shared_preload_libraries_in_progress)
 	{
 		hf_shmem_register();
 		hf_worker_register();

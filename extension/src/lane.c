@@ -22,6 +22,7 @@
 
 #include "access/stratnum.h"
 #include "access/xact.h"
+#include "common/int.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/backendid.h"
@@ -131,18 +132,16 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 
 /* The fast path: the session's own lane, or one of the next few, without waiting. */
 static bool
-hf_lane_take_home(HfStore *store, int64 sku, int64 want)
+hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 {
 	HfHint	   *hint = hf_lane_hint(store, sku, false);
 	int			home = hint->home;
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		int			lane = (home + probe) % hint->lanes;
-
-		if (!hf_lane_lock(sku, lane, false))
-			continue;
-		return hf_lane_take_locked(store, hint, lane, want, false, probe > 0);
+		*lane = (home + probe) % hint->lanes;
+		if (hf_lane_lock(sku, *lane, false))
+			return hf_lane_take_locked(store, hint, *lane, want, false, probe > 0);
 	}
 	return false;
 }
@@ -166,7 +165,11 @@ hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
 	survey->lanes = hf_lane_row_list(store, sku, snapshot, survey->lane);
 	survey->in_lanes = 0;
 	for (int i = 0; i < survey->lanes; i++)
-		survey->in_lanes += survey->lane[i].available;
+		if (pg_add_s64_overflow(survey->in_lanes, survey->lane[i].available, &survey->in_lanes))
+			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+							errmsg("stock out of range"),
+							errdetail("The units of SKU %lld do not fit a bigint.",
+									  (long long) sku)));
 	survey->due = survey->lanes == 0
 		? 0
 		: hf_hold_due_units(store, sku, GetCurrentTimestamp(), snapshot);
@@ -197,109 +200,108 @@ hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
 
 /*
  * Takes from one lane that can give all: from a free one if there is one, better a rich one, else
- * the buyer queues at one of them.  *candidate tells whether there was any; false may mean that its
- * units went meanwhile.
+ * the buyer queues at one of them, for a while.  *lane is left alone if there was no such lane; false
+ * with a lane means that its units went meanwhile, or that it is time to look around again.
  */
 static bool
-hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, bool *candidate)
+hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, TimestampTz since,
+					int *lane)
 {
 	HfHint	   *hint = hf_lane_hint(store, sku, true);
 	int			home = hint->home;
 	int			start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
 	int64		enough = Max(want, survey->in_lanes / survey->lanes);
-	int			queue_at = -1;
+	bool		missed = false;
 
 	for (int i = 0; i < 2 * survey->lanes; i++)
 	{
-		HfLane	   *lane = &survey->lane[(start + i) % survey->lanes];
-		bool		rich = lane->available >= enough;
+		HfLane	   *candidate = &survey->lane[(start + i) % survey->lanes];
+		bool		rich = candidate->available >= enough;
 
-		if (lane->available < want || rich != (i < survey->lanes))
+		if (candidate->available < want || rich != (i < survey->lanes))
 			continue;
-		if (hf_lane_lock(sku, lane->lane, false))
+		*lane = candidate->lane;
+		if (!hf_lane_lock(sku, *lane, false))
+			missed = true;
+		else if (hf_lane_take_locked(store, hint, *lane, want, false, missed))
 		{
-			*candidate = true;
-			if (!hf_lane_take_locked(store, hint, lane->lane, want, false, queue_at >= 0))
-				continue;
-			hf_lane_refill_home(store, hint, home, lane->lane);
+			hf_lane_refill_home(store, hint, home, *lane);
 			return true;
 		}
-		else if (queue_at < 0)
-			queue_at = lane->lane;
 	}
-	if (queue_at < 0)
-		return false;
-	*candidate = true;
-	(void) hf_lane_lock(sku, queue_at, true);
-	return hf_lane_take_locked(store, hint, queue_at, want, true, true);
+	return missed && hf_lane_wait_a_while(sku, *lane, since) &&
+		hf_lane_take_locked(store, hint, *lane, want, true, true);
+}
+
+/* Takes what a lane has, up to `want`, if its lock can be had; adds it to *got. */
+static void
+hf_lane_gather_one(HfStore *store, int64 sku, int lane, int64 want, bool wait, int64 *got)
+{
+	HfLane		now;
+	int64		take,
+				left;
+
+	if (!hf_lane_lock(sku, lane, wait))
+		return;
+	take = hf_lane_row_find(store, sku, lane, &now) ? Min(now.available, want - *got) : 0;
+	if (take > 0 && hf_lane_row_add(store, sku, lane, -take, false, &left) == HF_LANE_DONE)
+		*got += take;
+	else
+		hf_lane_unlock(sku, lane);
 }
 
 /*
  * Gathers units from several lanes and from due holds; returns how many came together, which may be
- * fewer than wanted if others were quicker.  A surplus goes back into lane 0.
+ * fewer than wanted if others were quicker.  First from what nobody is using, then waiting for those
+ * who are.  A surplus goes back.
  */
 static int64
-hf_lane_gather(HfStore *store, int64 sku, int64 want)
+hf_lane_gather(HfStore *store, int64 sku, int64 want, int *lane)
 {
 	HfSurvey   *survey = palloc(sizeof(HfSurvey));
 	int64		got = 0;
 
 	(void) hf_lane_lock(sku, HF_LANE_SET, true);
+	*lane = hf_lane_lock_any(store, sku);
 	hf_lane_survey(store, sku, survey);
-	for (int i = 0; i < survey->lanes && got < want; i++)
+	for (int wait = 0; wait <= 1; wait++)
 	{
-		HfLane		now;
-		int64		left,
-					take;
+		int			ended = EXPIRE_MAX;
 
-		if (survey->lane[i].available == 0)
-			continue;
-		(void) hf_lane_lock(sku, survey->lane[i].lane, true);
-		if (!hf_lane_row_find(store, sku, survey->lane[i].lane, &now))
-			continue;
-		take = Min(now.available, want - got);
-		if (take > 0 && hf_lane_row_add(store, sku, now.lane, -take, false, &left) == HF_LANE_DONE)
-			got += take;
-	}
-	/* First what nobody is touching, then, if that is too little, what somebody is deciding. */
-	for (int wait = 0; wait <= 1 && got < want && survey->due > 0; wait++)
-	{
-		int			ended;
-
-		do
+		for (int i = 0; i < survey->lanes && got < want; i++)
+			if (survey->lane[i].available > 0)
+				hf_lane_gather_one(store, sku, survey->lane[i].lane, want, wait, &got);
+		while (survey->due > 0 && got < want && ended == EXPIRE_MAX)
 			got += hf_hold_expire(store, sku, PG_INT64_MAX, EXPIRE_MAX, wait, &ended);
-		while (got < want && ended == EXPIRE_MAX);
 	}
 	pfree(survey);
 	if (got > want)
-	{
-		(void) hf_lane_give(store, sku, got - want);
-		got = want;
-	}
-	return got;
+		hf_lane_put(store, sku, *lane, got - want);
+	return Min(got, want);
 }
 
 /*
  * Takes units of the SKU out of its lanes, and with them out of everybody's reach until this
  * transaction ends.  *units: on HF_TAKEN what was taken, which is fewer than wanted only with
- * HF_AS_MANY_AS_THERE_ARE; on HF_SHORT what there is.  May wait for transactions that hold lanes.
+ * HF_AS_MANY_AS_THERE_ARE; on HF_SHORT what there is.  *lane: a lane whose lock we have, for
+ * hf_lane_put().  May wait for transactions that hold lanes.
  */
 HfTake
-hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *units)
+hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *units, int *lane)
 {
 	HfSurvey   *survey;
 	HfTake		result;
+	TimestampTz since;
 
 	*units = want;
-	if (hf_lane_take_home(store, sku, want))
+	if (hf_lane_take_home(store, sku, want, lane))
 		return HF_TAKEN;
 
+	since = GetCurrentTimestamp();
 	survey = palloc(sizeof(HfSurvey));
 	for (;;)
 	{
 		int64		there;
-		bool		candidate = false;
-
 		CHECK_FOR_INTERRUPTS();
 		hf_lane_survey(store, sku, survey);
 		there = survey->in_lanes + survey->due;
@@ -316,46 +318,81 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 			break;
 		}
 		result = HF_TAKEN;
-		if (hf_lane_take_single(store, survey, sku, *units, &candidate))
+		*lane = -1;
+		if (hf_lane_take_single(store, survey, sku, *units, since, lane))
 			break;
-		if (candidate)
+		if (*lane >= 0)
 			continue;			/* somebody was quicker: look again */
-		there = hf_lane_gather(store, sku, *units);
+		there = hf_lane_gather(store, sku, *units, lane);
 		if (there == *units || (there > 0 && appetite == HF_AS_MANY_AS_THERE_ARE))
 		{
 			*units = there;
 			break;
 		}
 		if (there > 0)
-			(void) hf_lane_give(store, sku, there);
+			hf_lane_put(store, sku, *lane, there);
 	}
 	pfree(survey);
 	return result;
+}
+
+/* Takes the lock of a lane that nobody is using, the session's own first; -1 if there is none. */
+int
+hf_lane_lock_free(HfStore *store, int64 sku)
+{
+	HfHint	   *hint = hf_lane_hint(store, sku, false);
+
+	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
+	{
+		int			lane = (hint->home + probe) % hint->lanes;
+
+		if (hf_lane_lock(sku, lane, false))
+			return lane;
+	}
+	return -1;
+}
+
+/* The same, waiting for lane 0, which is always there, if there is none. */
+int
+hf_lane_lock_any(HfStore *store, int64 sku)
+{
+	int			lane = hf_lane_lock_free(store, sku);
+
+	if (lane >= 0)
+		return lane;
+	(void) hf_lane_lock(sku, 0, true);
+	return 0;
+}
+
+/* Puts units into a lane whose lock the caller has; into lane 0 if it has been merged away. */
+static bool
+hf_lane_add(HfStore *store, int64 sku, int lane, int64 units)
+{
+	int64		left;
+
+	if (hf_lane_row_add(store, sku, lane, units, false, &left) == HF_LANE_DONE)
+		return true;
+	hf_lane_unlock(sku, lane);
+	(void) hf_lane_lock(sku, 0, true);
+	if (hf_lane_row_add(store, sku, 0, units, false, &left) == HF_LANE_DONE)
+		return true;
+	hf_lane_unlock(sku, 0);
+	return false;
 }
 
 /* Puts units into a lane, preferably one that nobody is using. False if the SKU is unknown. */
 bool
 hf_lane_give(HfStore *store, int64 sku, int64 units)
 {
-	HfHint	   *hint = hf_lane_hint(store, sku, false);
-	int64		left;
+	return hf_lane_add(store, sku, hf_lane_lock_any(store, sku), units);
+}
 
-	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
-	{
-		int			lane = (hint->home + probe) % hint->lanes;
-
-		if (!hf_lane_lock(sku, lane, false))
-			continue;
-		if (hf_lane_row_add(store, sku, lane, units, false, &left) == HF_LANE_DONE)
-			return true;
-		hf_lane_unlock(sku, lane);
-	}
-	/* All busy or gone: lane 0 is always there, and worth waiting for. */
-	(void) hf_lane_lock(sku, 0, true);
-	if (hf_lane_row_add(store, sku, 0, units, false, &left) == HF_LANE_DONE)
-		return true;
-	hf_lane_unlock(sku, 0);
-	return false;
+/* Puts units back that came from the SKU, into a lane whose lock the caller has. */
+void
+hf_lane_put(HfStore *store, int64 sku, int lane, int64 units)
+{
+	if (!hf_lane_add(store, sku, lane, units))
+		hf_raise_unknown_sku(sku);
 }
 
 /* Puts units into the SKU, making it known if it is not. */

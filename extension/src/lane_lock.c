@@ -7,9 +7,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "guc.h"
 #include "lane_lock.h"
@@ -24,6 +28,22 @@ hf_lane_tag(int64 sku, int lane)
 	return tag;
 }
 
+/*
+ * Takes a lock in the name of the (sub)transaction, not of the statement, so that it can be given up
+ * whichever of them had it first; hf_lane_unlock() does the same.
+ */
+static LockAcquireResult
+hf_lane_acquire(const LOCKTAG *tag, bool wait)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	LockAcquireResult result;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	result = LockAcquire(tag, ExclusiveLock, false, !wait);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
 /* Error context callback: says which SKU a wait was for. */
 static void
 hf_lane_wait_context(void *arg)
@@ -31,27 +51,88 @@ hf_lane_wait_context(void *arg)
 	errcontext("while waiting for units of SKU %lld", (long long) *(int64 *) arg);
 }
 
-/* Waits for the lock no longer than the settings allow. */
+/* Waits for the lock, at most so many milliseconds; 0: for ever. Then 55P03. */
 static void
-hf_lane_wait(const LOCKTAG *tag, int64 sku)
+hf_lane_wait(const LOCKTAG *tag, int64 sku, int timeout)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack, .callback = hf_lane_wait_context, .arg = &sku};
 	int			session_timeout = LockTimeout;
+	ResourceOwner owner = CurrentResourceOwner;
 
 	error_context_stack = &context;
 	PG_TRY();
 	{
-		if (hf_lock_timeout > 0 && (session_timeout == 0 || hf_lock_timeout < session_timeout))
-			LockTimeout = hf_lock_timeout;
-		(void) LockAcquire(tag, ExclusiveLock, false, false);
+		LockTimeout = timeout;
+		(void) hf_lane_acquire(tag, true);
 	}
 	PG_FINALLY();
 	{
 		LockTimeout = session_timeout;
+		CurrentResourceOwner = owner;
 	}
 	PG_END_TRY();
 	error_context_stack = context.previous;
+}
+
+/* The longest wait that the settings allow; 0: none. */
+static int
+hf_lane_timeout(void)
+{
+	if (hf_lock_timeout == 0 || LockTimeout == 0)
+		return Max(hf_lock_timeout, LockTimeout);
+	return Min(hf_lock_timeout, LockTimeout);
+}
+
+/*
+ * Waits for the lock like hf_lane_lock(), but comes back with false after a while, so that a buyer
+ * at a lane whose holder takes his time can look for units elsewhere; the settings bound the time
+ * since he began to wait.  The while is a little longer
+ * than deadlock_timeout: a deadlock is found all the same.  A subtransaction makes the time-out of
+ * the lock manager, which is an error, harmless; it costs no transaction id.
+ */
+bool
+hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
+{
+	LOCKTAG		tag = hf_lane_tag(sku, lane);
+	int			patience = DeadlockTimeout + 100;
+	int			timeout = hf_lane_timeout();
+	long		waited = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool locked = true;
+
+	if (!hf_lane_locking)
+		return true;
+	if (timeout != 0 && timeout - waited <= patience)
+	{
+		hf_lane_wait(&tag, sku, Max(timeout - waited, 1));
+		return true;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		hf_lane_wait(&tag, sku, patience);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		FreeErrorData(error);
+		locked = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return locked;
 }
 
 /* Takes the lock until the transaction ends; without wait, false if somebody else has it. */
@@ -62,10 +143,10 @@ hf_lane_lock(int64 sku, int lane, bool wait)
 
 	if (!hf_lane_locking)
 		return true;
-	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+	if (hf_lane_acquire(&tag, false) != LOCKACQUIRE_NOT_AVAIL)
 		return true;
 	if (wait)
-		hf_lane_wait(&tag, sku);
+		hf_lane_wait(&tag, sku, hf_lane_timeout());
 	return wait;
 }
 
@@ -74,9 +155,13 @@ void
 hf_lane_unlock(int64 sku, int lane)
 {
 	LOCKTAG		tag = hf_lane_tag(sku, lane);
+	ResourceOwner owner = CurrentResourceOwner;
 
-	if (hf_lane_locking)
-		(void) LockRelease(&tag, ExclusiveLock, false);
+	if (!hf_lane_locking)
+		return;
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	(void) LockRelease(&tag, ExclusiveLock, false);
+	CurrentResourceOwner = owner;
 }
 
 /* Does anybody wait for a lock that the caller holds? LockWaiterCount() counts the holder too. */

@@ -11,6 +11,7 @@
 #ifndef HF_LANE_LOCK_H
 #define HF_LANE_LOCK_H
 
+#include "datatype/timestamp.h"
 #include "storage/lock.h"
 
 #define HF_LANE_LOCK_CLASS 0x4000
@@ -18,6 +19,7 @@
 #define HF_LANE_SET 0x3FFF
 
 extern bool hf_lane_lock(int64 sku, int lane, bool wait);
+extern bool hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since);
 extern void hf_lane_unlock(int64 sku, int lane);
 extern bool hf_lane_has_waiters(int64 sku, int lane);
 

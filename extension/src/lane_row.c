@@ -162,7 +162,10 @@ hf_lane_row_set(HfStore *store, const HfLane *row)
 		hf_row_update(store, hf_row_table(store, HF_LANE), &tid, values, true));
 }
 
-/* Makes a lane; the caller holds its lock or that of the SKU's set of lanes. */
+/*
+ * Makes a lane; the caller holds its lock or that of the SKU's set of lanes.  A lane that our
+ * snapshot could not see means: try again.
+ */
 void
 hf_lane_row_insert(HfStore *store, int64 sku, int lane, int64 available)
 {
@@ -171,7 +174,8 @@ hf_lane_row_insert(HfStore *store, int64 sku, int lane, int64 available)
 	Datum		values[COLUMNS];
 
 	hf_lane_row_form(&row, values);
-	hf_row_insert(store, hf_row_table(store, HF_LANE), values, NULL);
+	hf_lane_row_expect(hf_row_insert_new(store, hf_row_table(store, HF_LANE), values) ? HF_WRITTEN
+																					  : HF_CHANGED);
 }
 
 /* Deletes a lane that was read under its lock. */

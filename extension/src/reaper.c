@@ -20,6 +20,30 @@
 #include "reaper.h"
 
 /*
+ * Ends due holds of one SKU and puts their units into a lane that nobody is using; returns their
+ * number. 0 if the SKU is busy.
+ */
+static int
+hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
+{
+	int			ended = 0;
+	int64		units;
+
+	if (!hf_lane_lock(sku, HF_LANE_SET, false))
+		return 0;
+	if (hf_lane_lock_free(store, sku) < 0)
+	{
+		hf_lane_unlock(sku, HF_LANE_SET);
+		return 0;
+	}
+	/* The free lane is now ours, and so the first that giving tries. */
+	units = hf_hold_expire(store, sku, PG_INT64_MAX, limit, false, &ended);
+	if (units > 0)
+		(void) hf_lane_give(store, sku, units);
+	return ended;
+}
+
+/*
  * Ends due holds of SKUs above *sku, up to about `limit`; adds their number to *ended. True if it
  * stopped at the limit: call again, in another transaction, to go on after *sku.
  */
@@ -29,20 +53,10 @@ hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
 	int			done = 0;
 
 	while (done < limit && hf_hold_next_due_sku(store, sku, GetCurrentTimestamp()))
-	{
-		int			n = 0;
-		int64		units;
-
-		if (!hf_lane_lock(*sku, HF_LANE_SET, false))
-			continue;
-		units = hf_hold_expire(store, *sku, PG_INT64_MAX, limit - done, false, &n);
-		if (units > 0)
-			(void) hf_lane_give(store, *sku, units);
-		done += n;
-		/* More of this SKU: come back to it first. */
-		if (done >= limit && *sku > PG_INT64_MIN)
-			(*sku)--;
-	}
+		done += hf_reaper_expire_sku(store, *sku, limit - done);
+	/* There may be more of this SKU: begin with it. */
+	if (done >= limit && *sku > PG_INT64_MIN)
+		(*sku)--;
 	*ended += done;
 	return done >= limit;
 }

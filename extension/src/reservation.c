@@ -5,7 +5,8 @@
  * A reservation goes through four steps: find the owners' holds and lock them; take units, SKU by
  * SKU in ascending order, for all lines together; share them out, earlier lines first, all lines of
  * an owner or none; write the holds, new ones in one go.  Work is done per set: a batch costs one
- * decrement per lane and one multi-row insert.
+ * decrement per lane and one multi-row insert.  The commonest case, one line of an owner who has
+ * nothing yet, is tried first without looking (hf_reservation_try_new).
  *
  * Locks: hold rows by owner and SKU, then lanes by SKU (lane.c).  Two sessions that make a hold of
  * the same owner and SKU in the same instant meet at the primary key: the second gets 40001.
@@ -109,8 +110,13 @@ hf_reservation_sort(HfReservation *r)
 		if (last && last->sku == want->sku &&
 			memcmp(&last->owner, &want->owner, sizeof(pg_uuid_t)) == 0)
 		{
+			if (!hf_want_is_good(last))
+				continue;
 			if (!hf_want_is_good(want))
+			{
 				last->verdict = want->verdict;
+				last->quantity = want->quantity;
+			}
 			else if (pg_add_s64_overflow(last->quantity, want->quantity, &last->quantity))
 				last->verdict = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 		}
@@ -132,9 +138,50 @@ hf_reservation_sort(HfReservation *r)
 	hf_reservation_fail_groups(r);
 }
 
+/* The row that a good want makes or remakes. */
+static HfHold
+hf_want_hold(const HfReservation *r, const HfWant *want)
+{
+	HfHold		hold = want->hold;
+
+	if (!want->exists || hold.state != HF_HELD)
+		hold.held_at = r->now;
+	if (!want->exists || !hf_hold_is_pinned(&hold))
+		hold.expires_at = r->deadline;
+	hold.owner = want->owner;
+	hold.sku = want->sku;
+	hold.quantity = want->quantity;
+	hold.returned = 0;
+	hold.ended_at = DT_NOEND;
+	hold.state = HF_HELD;
+	return hold;
+}
+
 /*
- * Decides what an existing hold means for the want. A due hold that is to be revived is ended first,
- * so that its units are everybody's for as long as it takes.
+ * One want of an owner who, presumably, has no hold of the SKU: takes the units and inserts, letting
+ * the primary key tell if he has.  False, and nothing changed, if so or if units are short: then the
+ * four steps must tell.
+ */
+bool
+hf_reservation_try_new(HfReservation *r)
+{
+	HfWant	   *want = r->want;
+	HfHold		hold = hf_want_hold(r, want);
+	int64		units;
+	int			lane;
+
+	if (hf_lane_take(r->store, want->sku, want->quantity, HF_ALL_OR_NONE, &units, &lane) !=
+		HF_TAKEN)
+		return false;
+	if (hf_hold_insert_new(r->store, &hold))
+		return true;
+	hf_lane_put(r->store, want->sku, lane, units);
+	return false;
+}
+
+/*
+ * Decides what an existing hold means for the want. Units of a live hold are the owner's already. So
+ * are those of a due one that is to be revived: ending it first takes it out of everybody's reach.
  */
 static void
 hf_want_meet_hold(HfReservation *r, HfWant *want)
@@ -156,13 +203,12 @@ hf_want_meet_hold(HfReservation *r, HfWant *want)
 	}
 	if (hf_hold_is_due(hold, r->now))
 	{
+		want->more = want->quantity - hold->quantity;
 		hold->state = HF_EXPIRED;
 		hold->ended_at = hold->expires_at;
 		if (hf_hold_update(r->store, hold, true) != HF_WRITTEN ||
 			!hf_hold_find(r->store, &want->owner, want->sku, hold))
 			hf_raise_changed();
-		if (!hf_lane_give(r->store, want->sku, hold->quantity))
-			want->verdict = ERRCODE_HF_UNKNOWN_SKU;
 	}
 }
 
@@ -191,6 +237,7 @@ typedef struct HfPool
 	int64		units;
 	HfTake		result;
 	int64		left;			/* if short: units there were */
+	int			lane;			/* a lane of the SKU that we hold, to put back into */
 } HfPool;
 
 static HfPool *
@@ -212,20 +259,31 @@ hf_pool_find(HfPool *pools, int n, int64 sku)
 	return &pools[low];
 }
 
-/* Takes units for all good wants of one SKU together. */
+/*
+ * Takes units for all good wants of one SKU together. Whoever will put units back takes the lock of
+ * a lane now, so that lanes are locked in the order of SKUs.
+ */
 static void
 hf_pool_fill(HfReservation *r, HfPool *pool, HfWant **wants, int n)
 {
 	int64		total = 0;
+	bool		puts_back = false;
 
 	pool->sku = wants[0]->sku;
 	pool->result = HF_TAKEN;
 	for (int i = 0; i < n; i++)
-		if (hf_want_is_good(wants[i]) && wants[i]->more > 0 &&
-			pg_add_s64_overflow(total, wants[i]->more, &total))
+	{
+		if (!hf_want_is_good(wants[i]))
+			continue;
+		puts_back = puts_back || wants[i]->more < 0;
+		if (wants[i]->more > 0 && pg_add_s64_overflow(total, wants[i]->more, &total))
 			total = PG_INT64_MAX;
+	}
 	if (total > 0)
-		pool->result = hf_lane_take(r->store, pool->sku, total, r->appetite, &pool->units);
+		pool->result = hf_lane_take(r->store, pool->sku, total, r->appetite, &pool->units,
+									&pool->lane);
+	else if (puts_back)
+		pool->lane = hf_lane_lock_any(r->store, pool->sku);
 	pool->left = pool->units;
 	if (pool->result != HF_TAKEN)
 		pool->units = 0;
@@ -257,8 +315,13 @@ hf_reservation_share_out(HfReservation *r, HfPool *pools, int npools)
 			good = good && hf_want_is_good(order[end]) &&
 				hf_want_fits(order[end], hf_pool_find(pools, npools, order[end]->sku));
 		for (int j = i; good && j < end; j++)
+		{
+			HfPool	   *pool = hf_pool_find(pools, npools, order[j]->sku);
+
+			order[j]->lane = pool->lane;
 			if (order[j]->more > 0)
-				hf_pool_find(pools, npools, order[j]->sku)->units -= order[j]->more;
+				pool->units -= order[j]->more;
+		}
 	}
 	pfree(order);
 	hf_reservation_fail_groups(r);
@@ -281,7 +344,7 @@ hf_reservation_take(HfReservation *r)
 	hf_reservation_share_out(r, pools, npools);
 	for (int i = 0; i < npools; i++)
 		if (pools[i].units > 0)
-			(void) hf_lane_give(r->store, pools[i].sku, pools[i].units);
+			hf_lane_put(r->store, pools[i].sku, pools[i].lane, pools[i].units);
 	pfree(pools);
 	pfree(order);
 }
@@ -290,19 +353,9 @@ hf_reservation_take(HfReservation *r)
 void
 hf_reservation_give_back(HfReservation *r)
 {
-	HfWant	  **order = hf_reservation_order(r, hf_want_by_sku);
-
-	for (int i = 0, end; i < r->n; i = end)
-	{
-		int64		units = 0;
-
-		for (end = i; end < r->n && order[end]->sku == order[i]->sku; end++)
-			if (hf_want_is_good(order[end]) && order[end]->more > 0)
-				units += order[end]->more;
-		if (units > 0)
-			(void) hf_lane_give(r->store, order[i]->sku, units);
-	}
-	pfree(order);
+	for (int i = 0; i < r->n; i++)
+		if (hf_want_is_good(&r->want[i]) && r->want[i].more > 0)
+			hf_lane_put(r->store, r->want[i].sku, r->want[i].lane, r->want[i].more);
 }
 
 /* Inserts the new holds; a rival's hold of the same identity means: try again. */
@@ -341,20 +394,11 @@ hf_reservation_write(HfReservation *r)
 	for (int i = 0; i < r->n; i++)
 	{
 		HfWant	   *want = &r->want[i];
-		HfHold		hold = want->hold;
+		HfHold		hold;
 
 		if (!hf_want_is_good(want))
 			continue;
-		if (!want->exists || hold.state != HF_HELD)
-			hold.held_at = r->now;
-		if (!want->exists || !hf_hold_is_pinned(&hold))
-			hold.expires_at = r->deadline;
-		hold.owner = want->owner;
-		hold.sku = want->sku;
-		hold.quantity = want->quantity;
-		hold.returned = 0;
-		hold.ended_at = DT_NOEND;
-		hold.state = HF_HELD;
+		hold = hf_want_hold(r, want);
 		if (!want->exists)
 			made[n++] = hold;
 		else if (hf_hold_update(r->store, &hold, true) != HF_WRITTEN)
@@ -365,7 +409,7 @@ hf_reservation_write(HfReservation *r)
 	pfree(made);
 	for (int i = 0; i < r->n; i++)
 		if (hf_want_is_good(&r->want[i]) && r->want[i].more < 0)
-			(void) hf_lane_give(r->store, r->want[i].sku, -r->want[i].more);
+			hf_lane_put(r->store, r->want[i].sku, r->want[i].lane, -r->want[i].more);
 }
 
 static void
@@ -417,5 +461,5 @@ hf_reservation_raise(const HfReservation *r)
 						   first->hold.state == HF_CONFIRMED
 							   ? "Use a new owner for a new purchase."
 							   : "Use a new owner, or pass p_revive => true to hold again.");
-	}
+	}	elog(ERROR, "unexpected verdict %d", first->verdict);
 }

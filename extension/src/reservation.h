@@ -19,6 +19,7 @@ typedef struct HfWant
 	int			verdict;		/* SQLSTATE; ERRCODE_SUCCESSFUL_COMPLETION: hold it */
 	int64		left;			/* with ERRCODE_HF_INSUFFICIENT_STOCK: units there are */
 	int64		more;			/* units needed beyond those the owner has; negative: to give back */
+	int			lane;			/* a lane of the SKU whose lock we have, once units were taken */
 	bool		exists;			/* the owner has a row for the SKU, locked by us: */
 	HfHold		hold;
 } HfWant;
@@ -35,6 +36,7 @@ typedef struct HfReservation
 } HfReservation;
 
 extern void hf_reservation_sort(HfReservation *r);
+extern bool hf_reservation_try_new(HfReservation *r);
 extern void hf_reservation_find_holds(HfReservation *r);
 extern void hf_reservation_take(HfReservation *r);
 extern void hf_reservation_give_back(HfReservation *r);

@@ -47,11 +47,14 @@ hf_reserve_or_raise(HfReservation *r)
 
 	r->appetite = HF_ALL_OR_NONE;
 	hf_reservation_raise(r);
-	hf_reservation_find_holds(r);
-	hf_reservation_raise(r);
-	hf_reservation_take(r);
-	hf_reservation_raise(r);
-	hf_reservation_write(r);
+	if (r->n > 1 || !hf_reservation_try_new(r))
+	{
+		hf_reservation_find_holds(r);
+		hf_reservation_raise(r);
+		hf_reservation_take(r);
+		hf_reservation_raise(r);
+		hf_reservation_write(r);
+	}
 	hf_row_end(r->store);
 	for (int i = 0; i < r->n; i++)
 		if (!r->want[i].exists || !hf_hold_is_pinned(&r->want[i].hold))
@@ -194,7 +197,7 @@ holdfast_reserve_batch(PG_FUNCTION_ARGS)
 
 		hf_reserve_want(&lines[i], i,
 						owners.isnull[i] ? &nobody : DatumGetUUIDP(owners.value[i]),
-						null ? 0 : DatumGetInt64(skus.value[i]),
+						null ? PG_INT64_MIN : DatumGetInt64(skus.value[i]),
 						null ? 1 : DatumGetInt64(quantities.value[i]));
 		if (null || owners.isnull[i])
 			lines[i].verdict = ERRCODE_NULL_VALUE_NOT_ALLOWED;

@@ -83,15 +83,22 @@ hf_row_register(void)
 static Relation
 hf_row_open_by_name(const char *name, LOCKMODE lockmode)
 {
-	Oid			namespace = get_namespace_oid(HF_STORAGE_SCHEMA, true);
-	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
+	for (;;)
+	{
+		Oid			namespace = get_namespace_oid(HF_STORAGE_SCHEMA, true);
+		Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
+		Relation	rel;
 
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the tables of extension \"holdfast\" are missing"),
-				 errhint("Run CREATE EXTENSION holdfast in this database.")));
-	return table_open(relid, lockmode);
+		if (!OidIsValid(relid))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the tables of extension \"holdfast\" are missing"),
+							errhint("Run CREATE EXTENSION holdfast in this database.")));
+		rel = try_table_open(relid, lockmode);
+		if (rel != NULL)
+			return rel;
+		/* Dropped while we waited for its lock: look for its successor. */
+		AcceptInvalidationMessages();
+	}
 }
 
 /* Prepares the CHECK constraints once per session instead of once per call, as ExecRelCheck would. */
@@ -339,6 +346,35 @@ hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *n
 	ExecSimpleRelationInsert(table->rri, store->estate, table->made);
 	ResetPerTupleExprContext(store->estate);
 	CommandCounterIncrement();
+}
+
+/*
+ * Inserts one row if its primary key is free; does not wait.  False, and nothing inserted, if a row
+ * with that key is there, or is being made or changed by another transaction.
+ */
+bool
+hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values)
+{
+	List	   *primary = list_make1_oid(table->primary);
+	bool		conflict = false;
+	List	   *recheck;
+
+	hf_row_open_indexes(table);
+	hf_row_fill(table->made, table->rel, values, NULL);
+	ExecConstraints(table->rri, table->made, store->estate);
+	table_tuple_insert(table->rel, table->made, GetCurrentCommandId(true), 0, NULL);
+	recheck = ExecInsertIndexTuples(table->rri, table->made, store->estate, false, true, &conflict,
+									primary);
+	if (!conflict)
+		ExecARInsertTriggers(store->estate, table->rri, table->made, recheck, NULL);
+	ResetPerTupleExprContext(store->estate);
+	CommandCounterIncrement();
+	if (conflict)
+	{
+		simple_table_tuple_delete(table->rel, &table->made->tts_tid, InvalidSnapshot);
+		CommandCounterIncrement();
+	}
+	return !conflict;
 }
 
 /*

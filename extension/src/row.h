@@ -68,6 +68,7 @@ extern bool hf_row_next(HfScan *scan, ScanDirection direction);
 extern void hf_row_stop(HfScan *scan);
 
 extern void hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls);
+extern bool hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values);
 extern void hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows);
 extern HfWrite hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
 							 bool wait);

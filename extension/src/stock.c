@@ -44,6 +44,7 @@ holdfast_receive(PG_FUNCTION_ARGS)
 	sku = PG_GETARG_INT64(0);
 	quantity = PG_GETARG_INT64(1);
 	hf_argument_quantity(quantity, "p_quantity");
+	hf_argument_units(quantity, "p_quantity");
 
 	store = hf_row_begin("holdfast.receive()");
 	hf_lane_receive(store, sku, quantity);
@@ -59,8 +60,9 @@ static void
 hf_stock_shrink(HfStore *store, int64 sku, int64 units)
 {
 	int64		left;
+	int			lane;
 
-	switch (hf_lane_take(store, sku, units, HF_ALL_OR_NONE, &left))
+	switch (hf_lane_take(store, sku, units, HF_ALL_OR_NONE, &left, &lane))
 	{
 		case HF_TAKEN:
 			return;
@@ -89,9 +91,9 @@ holdfast_adjust(PG_FUNCTION_ARGS)
 	hf_argument_not_null(fcinfo, 2, "p_reason");
 	sku = PG_GETARG_INT64(0);
 	delta = PG_GETARG_INT64(1);
-	if (delta == 0 || delta == PG_INT64_MIN)
-		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_QUANTITY), errmsg("invalid p_delta"),
-						errdetail("It is %lld.", (long long) delta)));
+	if (delta == 0)
+		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_QUANTITY), errmsg("p_delta is zero")));
+	hf_argument_units(delta, "p_delta");
 
 	store = hf_row_begin("holdfast.adjust()");
 	if (delta < 0)

@@ -139,7 +139,7 @@ hf_utility_database(Node *command)
 			foreach (lc, ((CreatedbStmt *) command)->options)
 				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
 					return defGetString((DefElem *) lfirst(lc));
-			return NULL;
+			return "template1";
 		default:
 			return NULL;
 	}
