@@ -1,0 +1,1 @@
+SELECT bench.reserve_advisory(1, 1);

@@ -1,0 +1,1 @@
+SELECT bench.reserve_for_update(1, 1);

@@ -1,0 +1,6 @@
+BEGIN;
+SELECT available FROM bench.stock WHERE sku = 1 FOR UPDATE;
+UPDATE bench.stock SET available = available - 1 WHERE sku = 1;
+INSERT INTO bench.hold (owner, sku, quantity, held_at, expires_at)
+VALUES (holdfast.uuid7(), 1, 1, clock_timestamp(), clock_timestamp() + interval '10 minutes');
+COMMIT;

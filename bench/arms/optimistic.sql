@@ -1,0 +1,1 @@
+SELECT bench.reserve_optimistic(1, 1);

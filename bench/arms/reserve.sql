@@ -1,0 +1,1 @@
+SELECT holdfast.reserve(holdfast.uuid7(), 1, 1);
