@@ -1,16 +1,18 @@
 -- Stock: views and reports. Views read with their owner's rights, so SELECT on a view is all a
 -- report role needs.
 
+-- The clock is read once for each query: a unit must not be held by one glance and available by the next.
 CREATE VIEW holdfast.holds AS
+WITH clock AS MATERIALIZED (SELECT pg_catalog.clock_timestamp() AS now)
 SELECT h.owner, h.sku, h.quantity, h.returned,
        CASE h.state WHEN 'c' THEN 'confirmed' WHEN 'r' THEN 'released' WHEN 'x' THEN 'expired'
             ELSE CASE WHEN h.expires_at = 'infinity' THEN 'pinned'
-                      WHEN h.expires_at <= pg_catalog.clock_timestamp() THEN 'expired'
+                      WHEN h.expires_at <= clock.now THEN 'expired'
                       ELSE 'held' END END AS state,
        h.held_at, h.expires_at,
        CASE WHEN h.state <> 'h' THEN h.ended_at
-            WHEN h.expires_at <= pg_catalog.clock_timestamp() THEN h.expires_at END AS ended_at
-FROM _holdfast.hold h;
+            WHEN h.expires_at <= clock.now THEN h.expires_at END AS ended_at
+FROM _holdfast.hold h CROSS JOIN clock;
 COMMENT ON VIEW holdfast.holds IS 'Every hold: held, pinned, confirmed, released or expired. A hold is expired from the instant of its deadline, tidied up or not.';
 
 CREATE VIEW holdfast.movements AS
@@ -21,13 +23,15 @@ FROM _holdfast.stock_movement m;
 COMMENT ON VIEW holdfast.movements IS 'The stock ledger: units received, adjusted, sold (negative) and given back. Per SKU its sum is available + held.';
 
 CREATE VIEW holdfast.stock AS
+WITH clock AS MATERIALIZED (SELECT pg_catalog.clock_timestamp() AS now)
 SELECT l.sku, l.available + COALESCE(h.due, 0)::bigint AS available, COALESCE(h.held, 0)::bigint AS held,
        COALESCE(m.sold, 0)::bigint AS sold, COALESCE(m.received, 0)::bigint AS received, l.lanes
 FROM (SELECT sku, pg_catalog.sum(available)::bigint AS available, pg_catalog.count(*)::integer AS lanes
       FROM _holdfast.stock_lane GROUP BY sku) l
+CROSS JOIN clock
 LEFT JOIN LATERAL (
-    SELECT pg_catalog.sum(quantity) FILTER (WHERE expires_at > pg_catalog.clock_timestamp()) AS held,
-           pg_catalog.sum(quantity) FILTER (WHERE expires_at <= pg_catalog.clock_timestamp()) AS due
+    SELECT pg_catalog.sum(quantity) FILTER (WHERE expires_at > clock.now) AS held,
+           pg_catalog.sum(quantity) FILTER (WHERE expires_at <= clock.now) AS due
     FROM _holdfast.hold WHERE hold.sku = l.sku AND state = 'h') h ON true
 LEFT JOIN LATERAL (
     SELECT -pg_catalog.sum(quantity) FILTER (WHERE kind IN ('s', 'b')) AS sold,

@@ -44,7 +44,7 @@ hf_hold_is_due(const HfHold *hold, TimestampTz now)
 static inline bool
 hf_hold_is_pinned(const HfHold *hold)
 {
-	return TIMESTAMP_IS_NOEND(hold->expires_at);
+	return hold->state == HF_HELD && TIMESTAMP_IS_NOEND(hold->expires_at);
 }
 
 extern bool hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold);

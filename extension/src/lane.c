@@ -77,11 +77,12 @@ hf_lane_hint(HfStore *store, int64 sku, bool renew)
 }
 
 /*
- * Splits units off a contended lane, whose lock and row the caller has, into new lanes. Nobody
- * waits for it: if another transaction is changing the set of lanes, that will do.
+ * Splits a contended lane, whose lock and row the caller has, into as many new lanes as buyers wait
+ * for it, if its units allow.  Nobody waits for it: if another transaction is changing the set of
+ * lanes, that will do.
  */
 static void
-hf_lane_split(HfStore *store, int64 sku, int lane, int64 units)
+hf_lane_split(HfStore *store, int64 sku, int lane, int64 units, int waiters)
 {
 	int			lanes,
 				added;
@@ -91,7 +92,7 @@ hf_lane_split(HfStore *store, int64 sku, int lane, int64 units)
 	if (units < 2 * LANE_UNITS_MIN || !hf_lane_lock(sku, HF_LANE_SET, false))
 		return;
 	lanes = hf_lane_row_count(store, sku);
-	added = Min(Min(SPLIT_MAX, hf_lane_max - lanes), units / LANE_UNITS_MIN - 1);
+	added = Min(Min(Max(waiters, 1), hf_lane_max - lanes), units / LANE_UNITS_MIN - 1);
 	if (added < 1)
 	{
 		hf_lane_unlock(sku, HF_LANE_SET);
@@ -110,9 +111,9 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 {
 	int64		sku = hint->sku;
 	int64		left;
-	bool		waiters = hint->lanes < hf_lane_max && hf_lane_locking &&
-		(waited || hf_lane_has_waiters(sku, lane));
-	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, missed || waiters, &left);
+	int			waiters = hint->lanes < hf_lane_max ? hf_lane_waiters(sku, lane) : 0;
+	bool		contended = waited || missed || waiters > 0;
+	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, contended, &left);
 
 	if (change != HF_LANE_DONE)
 	{
@@ -122,10 +123,10 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 		return false;
 	}
 	hint->home = lane;
-	if (waiters)
+	if (waited || waiters > 0)
 	{
 		hint->read_at = 0;
-		hf_lane_split(store, sku, lane, left);
+		hf_lane_split(store, sku, lane, left, waiters);
 	}
 	return true;
 }

@@ -122,10 +122,12 @@ hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(error);
 		FreeErrorData(error);
 		locked = false;
 	}
@@ -164,11 +166,11 @@ hf_lane_unlock(int64 sku, int lane)
 	CurrentResourceOwner = owner;
 }
 
-/* Does anybody wait for a lock that the caller holds? LockWaiterCount() counts the holder too. */
-bool
-hf_lane_has_waiters(int64 sku, int lane)
+/* How many wait for a lock that the caller holds. LockWaiterCount() counts the holder too. */
+int
+hf_lane_waiters(int64 sku, int lane)
 {
 	LOCKTAG		tag = hf_lane_tag(sku, lane);
 
-	return LockWaiterCount(&tag) > 1;
+	return hf_lane_locking ? Max(LockWaiterCount(&tag) - 1, 0) : 0;
 }

@@ -384,6 +384,21 @@ hf_reservation_insert(HfReservation *r, const HfHold *holds, int n)
 	PG_END_TRY();
 }
 
+/*
+ * Writes a hold that exists and that we have locked.  We ourselves may have ended it meanwhile: if
+ * its deadline came while we waited for units, we took it for a stranger's.
+ */
+static void
+hf_reservation_rewrite(HfReservation *r, const HfHold *hold)
+{
+	HfHold		now;
+
+	if (!hf_hold_find(r->store, &hold->owner, hold->sku, &now) ||
+		!ItemPointerEquals(&now.tid, (ItemPointer) &hold->tid) ||
+		hf_hold_update(r->store, hold, true) != HF_WRITTEN)
+		hf_raise_changed();
+}
+
 /* Writes the holds of all good wants, and puts back what owners now hold less. */
 void
 hf_reservation_write(HfReservation *r)
@@ -399,10 +414,10 @@ hf_reservation_write(HfReservation *r)
 		if (!hf_want_is_good(want))
 			continue;
 		hold = hf_want_hold(r, want);
-		if (!want->exists)
+		if (want->exists)
+			hf_reservation_rewrite(r, &hold);
+		else
 			made[n++] = hold;
-		else if (hf_hold_update(r->store, &hold, true) != HF_WRITTEN)
-			hf_raise_changed();
 	}
 	if (n > 0)
 		hf_reservation_insert(r, made, n);

@@ -42,6 +42,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -289,6 +290,8 @@ hf_launcher_round(bool rescan)
 	List	   *databases;
 	ListCell   *lc;
 
+	/* Whoever has woken us has committed, but may not yet have told that our caches are old. */
+	InvalidateSystemCaches();
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	role = hf_launcher_role();
@@ -374,6 +377,8 @@ hf_worker_at_exit(int code, Datum arg)
 		slot->state = HF_WORKER_GONE;
 		slot->retry_at = Max(slot->retry_at, GetCurrentTimestamp() + RETRY);
 	}
+	if (hf_shared->launcher)
+		SetLatch(hf_shared->launcher);
 	LWLockRelease(hf_shared->lock);
 }
 
