@@ -16,7 +16,7 @@ CREATE TABLE _holdfast.stock_lane (
     contended_at timestamptz NOT NULL DEFAULT '-infinity',
     CONSTRAINT stock_lane_pkey PRIMARY KEY (sku, lane),
     CONSTRAINT stock_lane_available_check CHECK (available >= 0)
-) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.5);
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.5);
 -- One entry for each SKU that has more than lane 0: what the reaper looks through to merge lanes.
 CREATE INDEX stock_lane_spread_idx ON _holdfast.stock_lane (sku) WHERE lane = 1;
 

@@ -37,7 +37,8 @@
 #include "lane_lock.h"
 #include "lane_row.h"
 
-#define PROBES 8				/* lanes tried before a buyer queues */
+#define PROBES 16				/* lanes tried before a buyer looks at all of them */
+#define STRIDE 37				/* from one to the next: neighbours' neighbours do not pile up */
 #define LANE_UNITS_MIN 8		/* a lane is not split into smaller parts than this */
 #define SPLIT_MAX 16			/* lanes that one split adds */
 #define EXPIRE_MAX 64			/* holds that one buyer takes back */
@@ -140,7 +141,7 @@ hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		*lane = (home + probe) % hint->lanes;
+		*lane = (home + probe * STRIDE) % hint->lanes;
 		if (hf_lane_lock(sku, *lane, false))
 			return hf_lane_take_locked(store, hint, *lane, want, false, probe > 0);
 	}
@@ -345,7 +346,7 @@ hf_lane_lock_free(HfStore *store, int64 sku)
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		int			lane = (hint->home + probe) % hint->lanes;
+		int			lane = (hint->home + probe * STRIDE) % hint->lanes;
 
 		if (hf_lane_lock(sku, lane, false))
 			return lane;

@@ -48,21 +48,45 @@ hf_lane_row_form(const HfLane *row, Datum *values)
 	values[COL_CONTENDED_AT - 1] = TimestampTzGetDatum(row->contended_at);
 }
 
+/* Where this session has last found a lane, so that it need not ask the index again. */
+typedef struct HfSpot
+{
+	Oid			relid;			/* 0: empty */
+	int64		sku;
+	int			lane;
+	ItemPointerData root;
+} HfSpot;
+
+#define SPOT_BITS 8
+static HfSpot spots[1 << SPOT_BITS];
+
 /* Reads one lane with a fresh snapshot; false if there is none. */
 bool
 hf_lane_row_find(HfStore *store, int64 sku, int lane, HfLane *row)
 {
 	HfTable    *table = hf_row_table(store, HF_LANE);
+	HfSpot	   *spot = &spots[(((uint64) sku * 31 + lane) * UINT64CONST(0x9E3779B97F4A7C15)) >>
+						   (64 - SPOT_BITS)];
 	ScanKeyData keys[2];
 	HfScan		scan;
 	bool		found;
 
+	if (spot->relid == RelationGetRelid(table->rel) && spot->sku == sku && spot->lane == lane &&
+		hf_row_fetch(table, spot->root))
+	{
+		hf_lane_row_read(table->found, row);
+		if (row->sku == sku && row->lane == lane)
+			return true;
+	}
 	hf_row_key_int8(&keys[0], COL_SKU, BTEqualStrategyNumber, F_INT8EQ, sku);
 	ScanKeyInit(&keys[1], COL_LANE, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(lane));
 	hf_row_scan(&scan, table, table->primary, keys, 2, NULL);
 	found = hf_row_next(&scan, ForwardScanDirection);
 	if (found)
+	{
 		hf_lane_row_read(table->found, row);
+		*spot = (HfSpot){RelationGetRelid(table->rel), sku, lane, scan.root};
+	}
 	hf_row_stop(&scan);
 	return found;
 }

@@ -8,7 +8,7 @@
  * maintained, AFTER ROW triggers fired (so that a watched table works), command counter advanced.
  * BEFORE triggers and rules on these tables are not honoured: nobody but the extension writes here.
  *
- * Snapshots.  Every scan that is given none takes a fresh one (of the transaction, under REPEATABLE
+ * Snapshots.  Every read that is given none takes a fresh one (of the transaction, under REPEATABLE
  * READ and SERIALIZABLE), so what is read after a lock was waited for is what the lock protects.
  * Every write is conditional on the row being the version that was read: otherwise it answers
  * HF_CHANGED under READ COMMITTED, and raises 40001 under the stricter levels.
@@ -24,12 +24,14 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -309,7 +311,43 @@ hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *keys, int nkey
 bool
 hf_row_next(HfScan *scan, ScanDirection direction)
 {
-	return index_getnext_slot(scan->scan, direction, scan->table->found);
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan->scan, direction)) != NULL)
+	{
+		scan->root = *tid;
+		if (index_fetch_heap(scan->scan, scan->table->found))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Reads the row that an earlier scan has reached through `root`, without the index, into
+ * table->found.  It may have moved, and another may live there now: the caller looks at its key, and
+ * if it is not the one, or on false, uses the index.
+ *
+ * READ COMMITTED needs no list of running transactions to see what is newest: a row that one of them
+ * is changing is left to the index scan and its snapshot.
+ */
+bool
+hf_row_fetch(HfTable *table, ItemPointerData root)
+{
+	bool		own_snapshot = IsolationUsesXactSnapshot();
+	IndexFetchTableData *fetch;
+	SnapshotData dirty;
+	bool		again = false;
+	bool		found;
+
+	if (ItemPointerGetBlockNumber(&root) >= RelationGetNumberOfBlocks(table->rel))
+		return false;
+	InitDirtySnapshot(dirty);
+	dirty.xmin = dirty.xmax = InvalidTransactionId;
+	fetch = table_index_fetch_begin(table->rel);
+	found = table_index_fetch_tuple(fetch, &root, own_snapshot ? GetTransactionSnapshot() : &dirty,
+									table->found, &again, NULL);
+	table_index_fetch_end(fetch);
+	return found && !TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax);
 }
 
 void

@@ -46,6 +46,7 @@ typedef struct HfScan
 	Relation	index;
 	IndexScanDesc scan;
 	bool		opened;			/* index opened by the scan itself */
+	ItemPointerData root;		/* where the index points to for the row that was reached */
 	bool		pushed;			/* the scan took a snapshot of its own */
 } HfScan;
 
@@ -66,6 +67,7 @@ extern void hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *ke
 						Snapshot snapshot);
 extern bool hf_row_next(HfScan *scan, ScanDirection direction);
 extern void hf_row_stop(HfScan *scan);
+extern bool hf_row_fetch(HfTable *table, ItemPointerData root);
 
 extern void hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls);
 extern bool hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values);
