@@ -69,17 +69,27 @@ hf_argument_same_length(int a, int b, const char *names)
 						errdetail("They have %d and %d elements.", a, b)));
 }
 
+/* Is the time to live so far from any sense that adding it to a time might overflow? */
+static bool
+hf_ttl_is_absurd(const Interval *ttl)
+{
+	double		days = ttl->month * 31.0 + ttl->day + (double) ttl->time / USECS_PER_DAY;
+
+	return days > 100000 || days < 0;
+}
+
 /* The deadline that a time to live, or its absence, means. Refuses what the settings do not allow. */
 TimestampTz
 hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
 {
 	int			limit = Min(hf_ttl_max, hf_lifetime_max);
-	TimestampTz deadline;
+	TimestampTz deadline = now;
 
 	if (PG_ARGISNULL(n))
 		return now + Min(hf_ttl_default, limit) * USECS_PER_SEC;
-	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
+	if (!hf_ttl_is_absurd(PG_GETARG_INTERVAL_P(n)))
+		deadline = DatumGetTimestampTz(DirectFunctionCall2(
+			timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
 	if (deadline <= now || deadline > now + limit * USECS_PER_SEC)
 	{
 		char	   *ttl = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));

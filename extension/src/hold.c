@@ -294,7 +294,10 @@ hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait, int
 	return got;
 }
 
-/* The next SKU above *sku, if any, that has a due hold. Skips from SKU to SKU through the index. */
+/*
+ * Moves *sku to the lowest SKU, not below it, that has a due hold; false if there is none. Skips from
+ * SKU to SKU through the index.
+ */
 bool
 hf_hold_next_due_sku(HfStore *store, int64 *sku, TimestampTz now)
 {
@@ -308,7 +311,7 @@ hf_hold_next_due_sku(HfStore *store, int64 *sku, TimestampTz now)
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
-		hf_row_key_int8(&key, DUE_SKU, BTGreaterStrategyNumber, F_INT8GT, *sku);
+		hf_row_key_int8(&key, DUE_SKU, BTGreaterEqualStrategyNumber, F_INT8GE, *sku);
 		hf_row_scan(&scan, table, table->second, &key, 1, NULL);
 		found = hf_row_next(&scan, ForwardScanDirection);
 		if (found)
@@ -319,6 +322,9 @@ hf_hold_next_due_sku(HfStore *store, int64 *sku, TimestampTz now)
 		*sku = hold.sku;
 		if (hold.expires_at <= now)
 			return true;
+		if (*sku == PG_INT64_MAX)
+			return false;
+		(*sku)++;
 	}
 }
 

@@ -211,7 +211,7 @@ hf_lane_row_delete(HfStore *store, const HfLane *row)
 	hf_lane_row_expect(hf_row_delete(store, hf_row_table(store, HF_LANE), &tid));
 }
 
-/* The next SKU above *sku that has more than one lane. */
+/* Moves *sku to the lowest SKU, not below it, that has more than one lane; false if there is none. */
 bool
 hf_lane_row_next_spread_sku(HfStore *store, int64 *sku)
 {
@@ -221,7 +221,7 @@ hf_lane_row_next_spread_sku(HfStore *store, int64 *sku)
 	HfLane		row;
 	bool		found;
 
-	hf_row_key_int8(&key, COL_SKU, BTGreaterStrategyNumber, F_INT8GT, *sku);
+	hf_row_key_int8(&key, COL_SKU, BTGreaterEqualStrategyNumber, F_INT8GE, *sku);
 	hf_row_scan(&scan, table, table->second, &key, 1, NULL);
 	found = hf_row_next(&scan, ForwardScanDirection);
 	if (found)

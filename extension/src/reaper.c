@@ -19,6 +19,16 @@
 #include "lane_row.h"
 #include "reaper.h"
 
+/* Moves on to the next SKU; true if there is none. */
+static bool
+hf_reaper_is_last(int64 *sku)
+{
+	if (*sku == PG_INT64_MAX)
+		return true;
+	(*sku)++;
+	return false;
+}
+
 /*
  * Ends due holds of one SKU and puts their units into a lane that nobody is using; returns their
  * number. 0 if the SKU is busy.
@@ -44,8 +54,8 @@ hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
 }
 
 /*
- * Ends due holds of SKUs above *sku, up to about `limit`; adds their number to *ended. True if it
- * stopped at the limit: call again, in another transaction, to go on after *sku.
+ * Ends due holds of SKUs from *sku on, up to `limit`; adds their number to *ended. True if it stopped
+ * at the limit: call again, in another transaction, to go on at *sku.
  */
 bool
 hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
@@ -53,15 +63,17 @@ hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
 	int			done = 0;
 
 	while (done < limit && hf_hold_next_due_sku(store, sku, GetCurrentTimestamp()))
+	{
 		done += hf_reaper_expire_sku(store, *sku, limit - done);
-	/* There may be more of this SKU: begin with it. */
-	if (done >= limit && *sku > PG_INT64_MIN)
-		(*sku)--;
+		/* At the limit there may be more of this SKU. */
+		if (done < limit && hf_reaper_is_last(sku))
+			break;
+	}
 	*ended += done;
 	return done >= limit;
 }
 
-/* Merges lanes of calm SKUs above *sku, up to `limit` of them. True if there may be more. */
+/* Merges lanes of calm SKUs from *sku on, up to `limit` of them. True if there may be more. */
 bool
 hf_reaper_merge(HfStore *store, int64 *sku, int limit)
 {
@@ -74,6 +86,8 @@ hf_reaper_merge(HfStore *store, int64 *sku, int limit)
 			return false;
 		if (hf_lane_merge(store, *sku, calm_before))
 			merged++;
+		if (hf_reaper_is_last(sku))
+			return false;
 	}
 	return true;
 }

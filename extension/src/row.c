@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -46,6 +47,7 @@ typedef struct HfKnown
 {
 	const char *name;
 	const char *second_name;	/* the index beside the primary key, or NULL */
+	int			columns;		/* as the library knows the table */
 	bool		valid;
 	Oid			relid;
 	Oid			primary;
@@ -58,10 +60,10 @@ typedef struct HfKnown
 } HfKnown;
 
 static HfKnown known[HF_TABLES] = {
-	[HF_LANE] = {.name = "stock_lane", .second_name = "stock_lane_spread_idx"},
-	[HF_LANE_FLOOR] = {.name = "stock_lane_floor"},
-	[HF_HOLD] = {.name = "hold", .second_name = "hold_due_idx"},
-	[HF_MOVEMENT] = {.name = "stock_movement"},
+	[HF_LANE] = {.name = "stock_lane", .columns = 4, .second_name = "stock_lane_spread_idx"},
+	[HF_LANE_FLOOR] = {.name = "stock_lane_floor", .columns = 2},
+	[HF_HOLD] = {.name = "hold", .columns = 8, .second_name = "hold_due_idx"},
+	[HF_MOVEMENT] = {.name = "stock_movement", .columns = 7},
 };
 
 /* Relcache callback: forgets what is known of the relation, or of all. Only sets flags. */
@@ -144,6 +146,13 @@ hf_row_learn(HfKnown *k, Relation rel)
 	MemoryContext old;
 	EState	   *estate;
 
+	if (RelationGetNumberOfAttributes(rel) != k->columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" does not fit the library", HF_STORAGE_SCHEMA, k->name),
+				 errdetail("It has %d columns; the library knows %d.",
+						   RelationGetNumberOfAttributes(rel), k->columns),
+				 errhint("Run ALTER EXTENSION holdfast UPDATE, and add no columns to its tables.")));
 	if (k->context != NULL)
 		MemoryContextSetParent(k->context, TopTransactionContext);
 	k->context = NULL;
@@ -165,6 +174,25 @@ hf_row_learn(HfKnown *k, Relation rel)
 	k->valid = true;
 }
 
+/* For triggers on columns: an update of ours sets all columns that are not part of the key. */
+static Index
+hf_row_range_table_entry(EState *estate, HfTable *table)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	Bitmapset  *key = RelationGetIndexAttrBitmap(table->rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(table->rel);
+	rte->relkind = table->rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+	for (int i = 1; i <= RelationGetNumberOfAttributes(table->rel); i++)
+		if (!bms_is_member(i - FirstLowInvalidHeapAttributeNumber, key))
+			rte->updatedCols =
+				bms_add_member(rte->updatedCols, i - FirstLowInvalidHeapAttributeNumber);
+	estate->es_range_table = lappend(estate->es_range_table, rte);
+	return list_length(estate->es_range_table);
+}
+
 /* Hooks the open table to the executor's machinery, with what was prepared. */
 static void
 hf_row_attach(HfStore *store, HfTable *table, HfKnown *k)
@@ -173,9 +201,13 @@ hf_row_attach(HfStore *store, HfTable *table, HfKnown *k)
 
 	InitResultRelInfo(rri, table->rel, 0, NULL, 0);
 	rri->ri_ConstraintExprs = k->checks;
+	if (rri->ri_TrigDesc && rri->ri_TrigDesc->trig_update_after_row)
+		rri->ri_RangeTableIndex = hf_row_range_table_entry(store->estate, table);
+	store->estate->es_opened_result_relations =
+		lappend(store->estate->es_opened_result_relations, rri);
+	store->triggers = store->triggers || rri->ri_TrigDesc != NULL;
 	table->rri = rri;
 	table->known = k;
-	store->triggers = store->triggers || rri->ri_TrigDesc != NULL;
 }
 
 /* Opens the indexes for writing; an update that touches none of their columns does without. */
@@ -257,18 +289,16 @@ hf_row_end(HfStore *store)
 		if (store->triggers)
 			PopActiveSnapshot();
 	}
+	if (store->estate)
+		ExecCloseResultRelations(store->estate);
 	for (int i = 0; i < HF_TABLES; i++)
 	{
 		HfTable    *table = &store->table[i];
 
 		if (table->rel == NULL)
 			continue;
-		if (table->rri)
-		{
-			for (int j = 0; j < table->rri->ri_NumIndices; j++)
-				index_close(table->rri->ri_IndexRelationDescs[j], NoLock);
+		if (table->made)
 			ExecDropSingleTupleTableSlot(table->made);
-		}
 		ExecDropSingleTupleTableSlot(table->found);
 		table_close(table->rel, NoLock);
 	}

@@ -19,7 +19,8 @@ SELECT is((SELECT count(*) FROM holdfast.holds WHERE state = 'held' AND expires_
 SELECT is((SELECT count(*) FROM holdfast.movements WHERE sku IN (1, 2)), 2::bigint, 'and moves no unit: the ledger is as it was');
 
 -- Earlier lines go first
-SELECT is(batch('{dan,eve,fay}', '{1,1,1}', '{2,2,1}'), '00000 HF001(1) 00000', 'a line that wants more than is left is refused, the next one may fit');
+SELECT is(batch('{dan,eve,fay}', '{1,1,1}', '{2,2,1}'), '00000 HF001(1) 00000',
+    'a line that wants more than is left is refused, the next one may fit');
 SELECT is(account(1), '0 available, 10 held, 0 sold', 'so that the last unit is held');
 SELECT is(batch('{g1,g2}', '{1,2}', '{1,9}'), 'HF001(0) HF001(0)', 'when nothing is left all lines are refused');
 SELECT given(3, 10);
@@ -96,7 +97,8 @@ SELECT is((SELECT string_agg(verdict || ' ' || n, ', ' ORDER BY verdict) FROM (S
         (SELECT array_agg(100 + g % 10 ORDER BY g) FROM generate_series(1, 4000) AS g),
         array_fill(1::bigint, '{4000}')) GROUP BY verdict) AS t),
     '00000 3000, HF001 1000', 'a batch may have thousands of lines');
-SELECT is((SELECT string_agg(DISTINCT account(100 + g), '; ') FROM generate_series(0, 9) AS g), '0 available, 300 held, 0 sold', 'each SKU is held to the last unit');
+SELECT is((SELECT string_agg(DISTINCT account(100 + g), '; ') FROM generate_series(0, 9) AS g), '0 available, 300 held, 0 sold',
+    'each SKU is held to the last unit');
 
 -- The call as a whole
 SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], '{4}', '{1}', '0')$$, 'HF004', 'a ttl of zero refuses the call');
@@ -110,7 +112,8 @@ SELECT refuses($$SELECT holdfast.reserve_batch(NULL, '{4}', '{1}')$$, '22004', '
 SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], NULL, '{1}')$$, '22004', 'SKUs that are NULL are refused');
 SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], '{4}', NULL)$$, '22004', 'quantities that are NULL are refused');
 SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], '{4}', '{1}', NULL, NULL)$$, '22004', 'a policy that is NULL is refused');
-SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], '{4}', '{1}', NULL, 'some')$$, '22023', 'an unknown policy is refused', NULL, 'valid_rows');
+SELECT refuses($$SELECT holdfast.reserve_batch(ARRAY[owner('x')], '{4}', '{1}', NULL, 'some')$$, '22023', 'an unknown policy is refused', NULL,
+    'valid_rows');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -28,9 +28,11 @@ SELECT is(holdfast.confirm(owner('cid'), '{1,1}'), 1::bigint, 'a SKU named twice
 -- Quantities
 SELECT held('dan', 1, 3);
 SELECT held('dan', 2, 2);
-SELECT refuses($$SELECT holdfast.confirm(owner('dan'), '{2,1}', '{1,4}')$$, 'HF010', 'more than is held cannot be sold', '3 of SKU 1; 4 were', 'at most');
+SELECT refuses($$SELECT holdfast.confirm(owner('dan'), '{2,1}', '{1,4}')$$, 'HF010', 'more than is held cannot be sold', '3 of SKU 1; 4 were',
+    'at most');
 SELECT refuses($$SELECT holdfast.confirm(owner('dan'), '{1,1}', '{2,2}')$$, 'HF010', 'nor in two parts', '3 of SKU 1; 4 were');
-SELECT refuses($$SELECT holdfast.confirm(owner('dan'), '{1,1}', '{9223372036854775807,9223372036854775807}')$$, 'HF010', 'nor in parts that overflow');
+SELECT refuses($$SELECT holdfast.confirm(owner('dan'), '{1,1}', '{9223372036854775807,9223372036854775807}')$$, 'HF010',
+    'nor in parts that overflow');
 SELECT is(holdfast.confirm(owner('dan'), '{1,2,1}', '{1,2,1}'), 4::bigint, 'with quantities that many are sold');
 SELECT is(hold('dan', 1) || ', ' || hold('dan', 2), 'confirmed 2, confirmed 2', 'the hold says how many');
 SELECT is(account(1), '2 available, 0 held, 8 sold', 'and the rest goes back to stock');
@@ -76,7 +78,8 @@ SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{3}', '{}')$$, 'HF005', 
 SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{3,1}', '{1}')$$, 'HF005', 'arrays of different length are refused', '2 and 1');
 SELECT refuses($$SELECT holdfast.confirm(owner('jim'), NULL, '{1}')$$, 'HF005', 'quantities without SKUs are refused', NULL, 'SKUs');
 SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{{3},{3}}')$$, 'HF005', 'two dimensions of SKUs are refused', NULL, 'one-dimensional');
-SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{3}', '{{1}}')$$, 'HF005', 'two dimensions of quantities are refused', NULL, 'one-dimensional');
+SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{3}', '{{1}}')$$, 'HF005', 'two dimensions of quantities are refused', NULL,
+    'one-dimensional');
 SELECT refuses($$SELECT holdfast.confirm(owner('jim'), array_agg(3::bigint)) FROM generate_series(1, 100001)$$, 'HF005',
     'more SKUs than a call may carry are refused', '100001', 'smaller');
 SELECT refuses($$SELECT holdfast.confirm(owner('jim'), '{NULL}')$$, '22004', 'a SKU that is NULL is refused', '1');

@@ -12,7 +12,8 @@ SELECT given(1, 10);
 SELECT held('ann', 1, 6, '1 microsecond');
 SELECT is((SELECT state FROM _holdfast.hold WHERE owner = owner('ann')), 'h'::"char", 'a hold whose deadline has passed is not tidied up by itself');
 SELECT is(account(1), '10 available, 0 held, 0 sold', 'but its units are available from that instant');
-SELECT is((SELECT state || ' ' || (ended_at = expires_at) FROM holdfast.holds WHERE owner = owner('ann')), 'expired true', 'and it is expired, since its deadline');
+SELECT is((SELECT state || ' ' || (ended_at = expires_at) FROM holdfast.holds WHERE owner = owner('ann')), 'expired true',
+    'and it is expired, since its deadline');
 SELECT isnt(holdfast.reserve(owner('bob'), 1, 3), NULL, 'a buyer gets units from beside it');
 SELECT isnt(holdfast.reserve(owner('cid'), 1, 7), NULL, 'or its own');
 SELECT is((SELECT state FROM _holdfast.hold WHERE owner = owner('ann')), 'x'::"char", 'which tidies it up');
@@ -48,9 +49,10 @@ SELECT is(hold('live', 4) || ', ' || hold('pinned', 4), 'held 1, pinned 1', 'liv
 SELECT is(account(4), '98 available, 2 held, 0 sold', 'and the account is right');
 SELECT is((SELECT sum(available) FROM _holdfast.stock_lane WHERE sku = 4), 98::numeric, 'the units are back in a lane');
 SELECT is((SELECT count(*) FROM holdfast.movements WHERE sku = 4), 1::bigint, 'expiring moves no unit: the ledger is as it was');
-SELECT given(10 + g, 1), held('q' || g, 10 + g, 1, '1 microsecond') FROM generate_series(1, 20) AS g;
-SELECT is(holdfast.reap(2147483647), 20::bigint, 'a limit may be huge; a sweep goes through all SKUs');
-SELECT is((SELECT string_agg(DISTINCT account(10 + g), '; ') FROM generate_series(1, 20) AS g), '1 available, 0 held, 0 sold', 'each is right');
+SELECT given(10 + g, 2), held('q' || g, 10 + g, 1, '1 microsecond'), held('w' || g, 10 + g, 1, '1 microsecond') FROM generate_series(1, 20) AS g;
+SELECT is(undone('SELECT holdfast.reap(3)'), '3', 'a limit counts the holds of all SKUs together');
+SELECT is(holdfast.reap(2147483647), 40::bigint, 'a limit may be huge; a sweep goes through all SKUs');
+SELECT is((SELECT string_agg(DISTINCT account(10 + g), '; ') FROM generate_series(1, 20) AS g), '2 available, 0 held, 0 sold', 'each is right');
 SELECT given(-9223372036854775808, 1), given(9223372036854775807, 1);
 SELECT held('least', -9223372036854775808, 1, '1 microsecond'), held('greatest', 9223372036854775807, 1, '1 microsecond');
 SELECT is(holdfast.reap(), 2::bigint, 'also through the least and the greatest SKU');
@@ -61,7 +63,8 @@ SELECT refuses('SELECT holdfast.reap(-1)', 'HF003', 'and one of less', '-1');
 SELECT given(5, 100);
 SELECT held('e' || g, 5, g, g * interval '10 s') FROM generate_series(1, 5) AS g;
 SELECT results_eq($$SELECT owner, sku, quantity, state FROM holdfast.expiring('35 s')$$,
-    $$SELECT owner('e' || g), 5::bigint, g::bigint, 'held' FROM generate_series(1, 3) AS g$$, 'holds that end within a time are listed, soonest first');
+    $$SELECT owner('e' || g), 5::bigint, g::bigint, 'held' FROM generate_series(1, 3) AS g$$,
+    'holds that end within a time are listed, soonest first');
 SELECT held('gone', 5, 1, '1 microsecond');
 SELECT is((SELECT count(*) FROM holdfast.expiring('45 s')), 4::bigint, 'those that have ended already are not');
 SELECT is(holdfast.release(owner('e1')) + holdfast.confirm(owner('e2')) + holdfast.pin(owner('e3')), 4::bigint, 'holds end, and one is pinned');
@@ -72,7 +75,8 @@ SELECT is((SELECT count(*) FROM holdfast.expiring(NULL)), 0::bigint, 'or at no t
 -- purge_holds()
 SELECT given(6, 100);
 SELECT held('p1', 6, 1), held('p2', 6, 1), held('p3', 6, 1), held('p4', 6, 1, '1 microsecond'), held('p5', 6, 1, '1 microsecond');
-SELECT is(holdfast.release(owner('p1')) + holdfast.release(owner('p2')) + holdfast.confirm(owner('p3')) + holdfast.reap(1000), 6::bigint, 'holds end in all ways');
+SELECT is(holdfast.release(owner('p1')) + holdfast.release(owner('p2')) + holdfast.confirm(owner('p3')) + holdfast.reap(1000), 6::bigint,
+    'holds end in all ways');
 SELECT held('p6', 6, 1);
 SELECT aged('p' || g, '30 days') FROM generate_series(1, 5) AS g WHERE g <> 2;
 SELECT is(holdfast.purge_holds('31 days'), 0::bigint, 'holds that have not ended so long ago are not purged');
@@ -84,7 +88,8 @@ SELECT is(account(6), '98 available, 1 held, 1 sold', 'no unit is lost');
 SELECT refuses($$SELECT holdfast.release(owner('p1'))$$, 'HF006', 'a purged hold is unknown rather than ended');
 SELECT isnt(holdfast.reserve(owner('p1'), 6, 1), NULL, 'and its owner may hold again');
 SELECT held('p7', 6, 1, '1 microsecond');
-SELECT is(undone($$SELECT holdfast.purge_holds('0') IS NOT NULL || ' ' || hold('p7', 6)$$), 'true expired 1', 'an expired hold that has not been tidied up is not purged: its units would be lost');
+SELECT is(undone($$SELECT holdfast.purge_holds('0') IS NOT NULL || ' ' || hold('p7', 6)$$), 'true expired 1',
+    'an expired hold that has not been tidied up is not purged: its units would be lost');
 SELECT is(undone($$SELECT holdfast.purge_holds(NULL)$$), '0', 'at an unknown age nothing is purged');
 SELECT is(undone($$SELECT holdfast.purge_holds('0', 0)$$), '0', 'and with a limit of nothing');
 SELECT refuses($$SELECT holdfast.purge_holds('0', -1)$$, '2201W', 'a negative limit is refused');

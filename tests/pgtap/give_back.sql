@@ -6,15 +6,19 @@ SELECT held('ann', 1, 6);
 SELECT is(holdfast.confirm(owner('ann')), 6::bigint, 'six units are sold');
 SELECT is(holdfast.give_back(owner('ann'), 1, 2, 'slip 9'), 2::bigint, 'giving back returns the units given back');
 SELECT is(account(1), '6 available, 0 held, 4 sold', 'they are available at once and no longer sold');
-SELECT is((SELECT format('%s %s %s', state, quantity, returned) FROM holdfast.holds WHERE owner = owner('ann')), 'confirmed 6 2', 'the hold keeps the sale and what came back of it');
+SELECT is((SELECT format('%s %s %s', state, quantity, returned) FROM holdfast.holds WHERE owner = owner('ann')), 'confirmed 6 2',
+    'the hold keeps the sale and what came back of it');
 SELECT results_eq($$SELECT kind, quantity, owner, reference FROM holdfast.movements WHERE sku = 1 AND owner IS NOT NULL ORDER BY id$$,
-    $$VALUES ('sold', -6::bigint, owner('ann'), NULL), ('given back', 2, owner('ann'), 'slip 9')$$, 'a return is a line of the ledger, with its reference');
-SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1, 5)$$, 'HF011', 'more than was sold does not come back, counting what came back before', 'bought 6 of SKU 1 and has given back 2');
+    $$VALUES ('sold', -6::bigint, owner('ann'), NULL), ('given back', 2, owner('ann'), 'slip 9')$$,
+    'a return is a line of the ledger, with its reference');
+SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1, 5)$$, 'HF011', 'more than was sold does not come back, counting what came back before',
+    'bought 6 of SKU 1 and has given back 2');
 SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1, 9223372036854775807)$$, 'HF011', 'however many they say');
 SELECT is(holdfast.give_back(owner('ann'), 1, 1), 1::bigint, 'returns may come one after the other');
 SELECT is(holdfast.give_back(owner('ann'), 1), 3::bigint, 'without p_quantity all come back that have not yet');
 SELECT is(account(1), '10 available, 0 held, 0 sold', 'then nothing is sold');
-SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1)$$, 'HF011', 'and there is nothing left to give back', 'bought 6 of SKU 1 and has given back 6');
+SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1)$$, 'HF011', 'and there is nothing left to give back',
+    'bought 6 of SKU 1 and has given back 6');
 SELECT refuses($$SELECT holdfast.give_back(owner('ann'), 1, 1)$$, 'HF011', 'not even one unit');
 SELECT isnt(holdfast.reserve(owner('bob'), 1, 10), NULL, 'what came back can be held again');
 SELECT is(holdfast.confirm(owner('bob'), '{1}', '{3}'), 3::bigint, 'and be sold in part');

@@ -28,7 +28,8 @@ SELECT is(holdfast.release(owner('ann')), 10::bigint, 'which all go back');
 SELECT is(account(1), '10 available, 0 held, 0 sold', 'and are available');
 SELECT given(2, 40);
 SELECT is(holdfast.set_lanes(2, 16), 16, 'a SKU has many lanes');
-SELECT is((SELECT count(holdfast.reserve(owner('b' || g), 2, 1)) FROM generate_series(1, 40) AS g), 40::bigint, 'buyers of single units get them all');
+SELECT is((SELECT count(holdfast.reserve(owner('b' || g), 2, 1)) FROM generate_series(1, 40) AS g), 40::bigint,
+    'buyers of single units get them all');
 SELECT refuses($$SELECT holdfast.reserve(owner('late'), 2, 1)$$, 'HF001', 'and then there is none', '0 units available');
 SELECT is(account(2), '0 available, 40 held, 0 sold', 'the account is right');
 SELECT is((SELECT string_agg(DISTINCT verdict, ' ') FROM holdfast.reserve_batch((SELECT array_agg(owner('b' || g)) FROM generate_series(1, 40) AS g),

@@ -19,7 +19,8 @@ SELECT is(holdfast.reserve(owner('ann'), 1, 5, '1 s'), 'infinity', 'a pinned hol
 SELECT is(hold('ann', 1), 'pinned 5', 'and takes the new quantity');
 SELECT is(undone($$SELECT holdfast.reserve(owner('ann'), ARRAY[1, 2], ARRAY[1, 1], '1 s')$$), 'infinity', 'also in a cart');
 SELECT given(3, 10);
-SELECT is(undone($$SELECT holdfast.reserve(owner('ann'), ARRAY[1, 3], ARRAY[1, 1], '60 s') < clock_timestamp() + '61 s'$$), 'true', 'of which the earliest deadline is returned');
+SELECT is(undone($$SELECT holdfast.reserve(owner('ann'), ARRAY[1, 3], ARRAY[1, 1], '60 s') < clock_timestamp() + '61 s'$$), 'true',
+    'of which the earliest deadline is returned');
 SELECT is(holdfast.release(owner('ann'), '{1}', '{2}'), 2::bigint, 'a part of it is released');
 SELECT is(hold('ann', 1), 'pinned 3', 'and the rest stays pinned');
 
@@ -28,7 +29,8 @@ SELECT held('ann', 3, 1, '30 s');
 SELECT is(holdfast.unpin(owner('ann'), '90 s'), 2::bigint, 'unpinning returns the number of holds that were pinned');
 SELECT is((SELECT string_agg(sku || ' ' || state, ', ' ORDER BY sku) FROM holdfast.holds WHERE owner = owner('ann')
     AND expires_at BETWEEN clock_timestamp() + '80 s' AND clock_timestamp() + '90 s'), '1 held, 2 held', 'their deadline is p_ttl from now');
-SELECT is((SELECT expires_at < clock_timestamp() + '31 s' FROM holdfast.holds WHERE owner = owner('ann') AND sku = 3), true, 'those that were not pinned keep theirs');
+SELECT is((SELECT expires_at < clock_timestamp() + '31 s' FROM holdfast.holds WHERE owner = owner('ann') AND sku = 3), true,
+    'those that were not pinned keep theirs');
 SELECT is(holdfast.unpin(owner('ann'), '300 s'), 0::bigint, 'unpinning twice is as good as once');
 SELECT is((SELECT max(expires_at) < clock_timestamp() + '91 s' FROM holdfast.holds WHERE owner = owner('ann')), true, 'and extends nothing');
 SELECT is(holdfast.pin(owner('ann')), 3::bigint, 'they are pinned again');
@@ -47,7 +49,8 @@ SELECT is(account(3), '9 available, 1 held, 0 sold', 'its units are available');
 -- Endings
 SELECT held('bob', 1, 1, '1 microsecond');
 SELECT held('bob', 2, 1);
-SELECT refuses($$SELECT holdfast.pin(owner('bob'))$$, 'HF009', 'a cart of which one line has expired is not pinned: nothing is to be paid for it', 'SKU 1 ended at');
+SELECT refuses($$SELECT holdfast.pin(owner('bob'))$$, 'HF009', 'a cart of which one line has expired is not pinned: nothing is to be paid for it',
+    'SKU 1 ended at');
 SELECT held('cid', 1, 1);
 SELECT held('cid', 2, 1);
 SELECT is(holdfast.release(owner('cid'), '{1}'), 1::bigint, 'one line of a cart is released');

@@ -8,7 +8,8 @@ SELECT held('ann', 2, 2);
 SELECT is(holdfast.release(owner('ann')), 6::bigint, 'releasing gives back all holds of the owner and returns the units');
 SELECT is(account(1) || '; ' || account(2), '10 available, 0 held, 0 sold; 5 available, 0 held, 0 sold', 'they are available at once');
 SELECT is(hold('ann', 1) || ', ' || hold('ann', 2), 'released 4, released 2', 'the holds are released');
-SELECT is((SELECT bool_and(ended_at BETWEEN held_at AND clock_timestamp()) FROM holdfast.holds WHERE owner = owner('ann')), true, 'and have ended now');
+SELECT is((SELECT bool_and(ended_at BETWEEN held_at AND clock_timestamp()) FROM holdfast.holds WHERE owner = owner('ann')), true,
+    'and have ended now');
 SELECT is((SELECT count(*) FROM holdfast.movements WHERE kind <> 'received'), 0::bigint, 'no unit has moved: the ledger is as it was');
 SELECT refuses($$SELECT holdfast.release(owner('ann'))$$, 'HF008', 'nothing is given back twice', 'ended at', 'new owner');
 SELECT refuses($$SELECT holdfast.release(owner('ann'), '{2}')$$, 'HF008', 'not by its name either', 'SKU 2 ended at');
@@ -24,9 +25,11 @@ SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1,2}')$$, 'HF008', 'all
 SELECT is(holdfast.release(owner('bob'), '{1}', '{1}'), 1::bigint, 'with quantities that many are given back');
 SELECT is(hold('bob', 1), 'held 2', 'and the rest stays held');
 SELECT is(account(1), '8 available, 2 held, 0 sold', 'the account is right');
-SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1}', '{3}')$$, 'HF010', 'more than is held cannot be given back', '2 of SKU 1; 3 were', 'at most');
+SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1}', '{3}')$$, 'HF010', 'more than is held cannot be given back', '2 of SKU 1; 3 were',
+    'at most');
 SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1,1}', '{2,1}')$$, 'HF010', 'nor in two parts', '2 of SKU 1; 3 were');
-SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1,1}', '{9223372036854775807,9223372036854775807}')$$, 'HF010', 'nor in parts that overflow');
+SELECT refuses($$SELECT holdfast.release(owner('bob'), '{1,1}', '{9223372036854775807,9223372036854775807}')$$, 'HF010',
+    'nor in parts that overflow');
 SELECT is(holdfast.release(owner('bob'), '{1,1}', '{1,1}'), 2::bigint, 'giving back all that is left, in two parts');
 SELECT is(hold('bob', 1), 'released 2', 'ends the hold');
 SELECT held('cid', 1, 2);

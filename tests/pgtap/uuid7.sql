@@ -8,8 +8,10 @@ $$;
 
 CREATE TABLE id AS SELECT n, holdfast.uuid7() AS id FROM generate_series(1, 10000) AS n;
 SELECT is((SELECT count(*) FROM id), 10000::bigint, 'ten thousand ids');
-SELECT is((SELECT count(*) FROM id WHERE id::text !~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'), 0::bigint, 'are of version 7 and of the RFC''s variant');
-SELECT is((SELECT count(*) FROM (SELECT id > lag(id) OVER (ORDER BY n) AS ascending FROM id) AS t WHERE ascending), 9999::bigint, 'each is greater than the one before');
+SELECT is((SELECT count(*) FROM id WHERE id::text !~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'), 0::bigint,
+    'are of version 7 and of the RFC''s variant');
+SELECT is((SELECT count(*) FROM (SELECT id > lag(id) OVER (ORDER BY n) AS ascending FROM id) AS t WHERE ascending), 9999::bigint,
+    'each is greater than the one before');
 SELECT is((SELECT count(DISTINCT right(id::text, 17)) FROM id), 10000::bigint, 'their random parts differ');
 SELECT is((SELECT count(DISTINCT substr(id::text, 20, 1)) FROM id), 4::bigint, 'in every bit of the first digit beside the variant');
 SELECT is((SELECT count(DISTINCT right(id::text, 1)) FROM id), 16::bigint, 'and of the last');
@@ -49,7 +51,8 @@ $$;
 SELECT is(in_a_loop(), 1000, 'ids ascend across subtransactions that are rolled back');
 CREATE TABLE ordered (id uuid DEFAULT holdfast.uuid7() PRIMARY KEY, n integer);
 INSERT INTO ordered (n) SELECT * FROM generate_series(1, 100);
-SELECT is((SELECT array_agg(n ORDER BY id) FROM ordered), ARRAY(SELECT generate_series(1, 100)), 'as the default of a column they keep the order of the rows');
+SELECT is((SELECT array_agg(n ORDER BY id) FROM ordered), ARRAY(SELECT generate_series(1, 100)),
+    'as the default of a column they keep the order of the rows');
 SELECT is(undone('SELECT substr(holdfast.uuid7()::text, 15, 1)', 'SET LOCAL force_parallel_mode = on'), '7', 'a parallel worker may make them');
 
 SELECT * FROM finish();

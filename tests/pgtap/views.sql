@@ -4,7 +4,8 @@ SELECT plan(27);
 SELECT is(shape('holdfast.stock'), 'sku bigint, available bigint, held bigint, sold bigint, received bigint, lanes integer', 'the columns of stock');
 SELECT is(shape('holdfast.holds'), 'owner uuid, sku bigint, quantity bigint, returned bigint, state text, held_at timestamp with time zone, '
     'expires_at timestamp with time zone, ended_at timestamp with time zone', 'the columns of holds');
-SELECT is(shape('holdfast.movements'), 'id uuid, sku bigint, kind text, quantity bigint, owner uuid, reference text, moved_at timestamp with time zone', 'the columns of movements');
+SELECT is(shape('holdfast.movements'), 'id uuid, sku bigint, kind text, quantity bigint, owner uuid, reference text, moved_at timestamp with time zone',
+    'the columns of movements');
 SELECT is(shape('holdfast.lock_waits'), 'sku bigint, lane integer, pid integer, waiting interval, blocked_by integer, blocked_by_user name, '
     'blocked_by_application text, blocked_by_state text, blocked_by_query text, blocked_by_for interval', 'the columns of lock_waits');
 SELECT is((SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'holdfast'::regnamespace AND relkind = 'v'),
@@ -39,20 +40,25 @@ SELECT results_eq($$SELECT p, state, quantity, returned, ended_at IS NULL, expir
     $$VALUES ('ann', 'confirmed', 4::bigint, 1::bigint, false, false, false), ('bob', 'held', 3, 0, true, false, NULL), ('cid', 'expired', 2, 0, false, false, true),
         ('dan', 'pinned', 1, 0, true, true, NULL), ('eve', 'released', 1, 0, false, false, false), ('fay', 'expired', 1, 0, false, false, true)$$,
     'a hold is held, pinned, confirmed, released or expired, and has ended in the last three states');
-SELECT is((SELECT count(*) FROM holdfast.holds WHERE held_at NOT BETWEEN now() AND clock_timestamp()), 0::bigint, 'it began at the moment of the call');
+SELECT is((SELECT count(*) FROM holdfast.holds WHERE held_at NOT BETWEEN now() AND clock_timestamp()), 0::bigint,
+    'it began at the moment of the call');
 
 -- movements
 SELECT results_eq($$SELECT kind, quantity, owner, reference FROM holdfast.movements WHERE sku = 1 ORDER BY id$$,
     $$VALUES ('received', 20::bigint, NULL::uuid, NULL), ('adjusted', -5, NULL, 'lost'), ('adjusted', 1, NULL, 'found'),
-        ('sold', -4, owner('ann'), NULL), ('given back', 1, owner('ann'), 'too small')$$, 'movements are received, adjusted, sold and given back, in order of their ids');
-SELECT is((SELECT sum(quantity) FROM holdfast.movements WHERE sku = 1), (SELECT available + held FROM holdfast.stock WHERE sku = 1)::numeric, 'their sum is what is in the house');
+        ('sold', -4, owner('ann'), NULL), ('given back', 1, owner('ann'), 'too small')$$,
+    'movements are received, adjusted, sold and given back, in order of their ids');
+SELECT is((SELECT sum(quantity) FROM holdfast.movements WHERE sku = 1), (SELECT available + held FROM holdfast.stock WHERE sku = 1)::numeric,
+    'their sum is what is in the house');
 SELECT is((SELECT count(*) FROM holdfast.movements WHERE moved_at NOT BETWEEN now() AND clock_timestamp()), 0::bigint, 'each says when');
-SELECT is((SELECT m.moved_at FROM holdfast.movements AS m WHERE kind = 'sold'), (SELECT ended_at FROM holdfast.holds WHERE owner = owner('ann')), 'a sale at the moment in which its hold ended');
+SELECT is((SELECT m.moved_at FROM holdfast.movements AS m WHERE kind = 'sold'), (SELECT ended_at FROM holdfast.holds WHERE owner = owner('ann')),
+    'a sale at the moment in which its hold ended');
 
 -- lock_waits
 SELECT is((SELECT count(*) FROM holdfast.lock_waits), 0::bigint, 'nobody waits for whom nobody blocks');
 SELECT cmp_ok((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted
-    AND ((classid::bigint << 32) | objid::bigint) = 1 AND objsubid >= 16384), '>=', 1::bigint, 'a lane that was taken from is locked in the class that lock_waits reads');
+    AND ((classid::bigint << 32) | objid::bigint) = 1 AND objsubid >= 16384), '>=', 1::bigint,
+    'a lane that was taken from is locked in the class that lock_waits reads');
 
 SELECT throws_ok('DELETE FROM holdfast.stock', '55000', NULL, 'nothing can be written through stock');
 
