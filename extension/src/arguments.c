@@ -27,14 +27,15 @@ hf_argument_not_null(FunctionCallInfo fcinfo, int n, const char *name)
 HfArray
 hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type)
 {
-	ArrayType  *array;
-	HfArray		result;
+	ArrayType *array;
+	HfArray result;
 
 	hf_argument_not_null(fcinfo, n, name);
 	array = PG_GETARG_ARRAYTYPE_P(n);
 	if (ARR_NDIM(array) > 1)
-		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s has several dimensions", name),
-						errhint("Pass one-dimensional arrays.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s has several dimensions", name),
+				 errhint("Pass one-dimensional arrays.")));
 	if (type == UUIDOID)
 		deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &result.value,
 						  &result.isnull, &result.n);
@@ -56,24 +57,25 @@ hf_argument_array_without_nulls(const HfArray *array, const char *name)
 {
 	for (int i = 0; i < array->n; i++)
 		if (array->isnull[i])
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s contains a null", name),
-							errdetail("Element %d is null.", i + 1)));
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s contains a null", name),
+					 errdetail("Element %d is null.", i + 1)));
 }
 
 void
 hf_argument_same_length(int a, int b, const char *names)
 {
 	if (a != b)
-		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s differ in length", names),
-						errdetail("They have %d and %d elements.", a, b)));
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s differ in length", names),
+				 errdetail("They have %d and %d elements.", a, b)));
 }
 
 /* Is the time to live so far from any sense that adding it to a time might overflow? */
 static bool
 hf_ttl_is_absurd(const Interval *ttl)
 {
-	double		days = ttl->month * 31.0 + ttl->day + (double) ttl->time / USECS_PER_DAY;
+	double days = ttl->month * 31.0 + ttl->day + (double) ttl->time / USECS_PER_DAY;
 
 	return days > 100000 || days < 0;
 }
@@ -82,22 +84,24 @@ hf_ttl_is_absurd(const Interval *ttl)
 TimestampTz
 hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
 {
-	int			limit = Min(hf_ttl_max, hf_lifetime_max);
+	int limit = Min(hf_ttl_max, hf_lifetime_max);
 	TimestampTz deadline = now;
 
 	if (PG_ARGISNULL(n))
 		return now + Min(hf_ttl_default, limit) * USECS_PER_SEC;
 	if (!hf_ttl_is_absurd(PG_GETARG_INTERVAL_P(n)))
-		deadline = DatumGetTimestampTz(DirectFunctionCall2(
-			timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
+		deadline =
+			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
 	if (deadline <= now || deadline > now + limit * USECS_PER_SEC)
 	{
-		char	   *ttl = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
+		char *ttl = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
 
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_INVALID_TTL), errmsg("invalid time to live"),
 				 errdetail("It is %s; it must be above 0 and at most %d seconds.", ttl, limit),
-				 errhint("The settings holdfast.ttl_max and holdfast.lifetime_max are the limit.")));
+				 errhint(
+					 "The settings holdfast.ttl_max and holdfast.lifetime_max are the limit.")));
 	}
 	return deadline;
 }
@@ -107,10 +111,10 @@ void
 hf_argument_units(int64 units, const char *name)
 {
 	if (units > HF_UNITS_MAX || units < -HF_UNITS_MAX)
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("%s out of range", name),
-						errdetail("It is %lld; one call can move %lld.", (long long) units,
-								  (long long) HF_UNITS_MAX)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("%s out of range", name),
+				 errdetail("It is %lld; one call can move %lld.", (long long) units,
+						   (long long) HF_UNITS_MAX)));
 }
 
 void
@@ -127,11 +131,12 @@ void
 hf_check_lifetime(const pg_uuid_t *owner, TimestampTz held_at, TimestampTz deadline)
 {
 	if (deadline > held_at + hf_lifetime_max * USECS_PER_SEC)
-		ereport(ERROR,
-				(errcode(ERRCODE_HF_LIFETIME_EXCEEDED), errmsg("hold would live too long"),
-				 errdetail("Owner %s holds since %s; the last deadline allowed is %d seconds later.",
-						   hf_uuid_text(owner), timestamptz_to_str(held_at), hf_lifetime_max),
-				 errhint("Ask for a shorter time; the setting holdfast.lifetime_max is the limit.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_HF_LIFETIME_EXCEEDED), errmsg("hold would live too long"),
+			 errdetail("Owner %s holds since %s; the last deadline allowed is %d seconds later.",
+					   hf_uuid_text(owner), timestamptz_to_str(held_at), hf_lifetime_max),
+			 errhint("Ask for a shorter time; the setting holdfast.lifetime_max is the limit.")));
 }
 
 char *
@@ -143,20 +148,22 @@ hf_uuid_text(const pg_uuid_t *uuid)
 void
 hf_raise_unknown_sku(int64 sku)
 {
-	ereport(ERROR, (errcode(ERRCODE_HF_UNKNOWN_SKU), errmsg("unknown SKU"),
-					errdetail("SKU %lld has never been received.", (long long) sku),
-					errhint("Take units into stock with holdfast.receive().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_HF_UNKNOWN_SKU), errmsg("unknown SKU"),
+			 errdetail("SKU %lld has never been received.", (long long) sku),
+			 errhint("Take units into stock with holdfast.receive().")));
 	pg_unreachable();
 }
 
 void
 hf_raise_unknown_hold(const pg_uuid_t *owner, const int64 *sku)
 {
-	ereport(ERROR, (errcode(ERRCODE_HF_UNKNOWN_HOLD), errmsg("unknown hold"),
-					sku ? errdetail("Owner %s has no hold of SKU %lld.", hf_uuid_text(owner),
-									(long long) *sku)
-						: errdetail("Owner %s has no holds.", hf_uuid_text(owner)),
-					errhint("Hold units with holdfast.reserve().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_HF_UNKNOWN_HOLD), errmsg("unknown hold"),
+			 sku ? errdetail("Owner %s has no hold of SKU %lld.", hf_uuid_text(owner),
+							 (long long) *sku)
+				 : errdetail("Owner %s has no holds.", hf_uuid_text(owner)),
+			 errhint("Hold units with holdfast.reserve().")));
 	pg_unreachable();
 }
 
@@ -166,12 +173,12 @@ hf_raise_ended(const HfHold *hold, const char *hint)
 {
 	TimestampTz at = hold->state == HF_HELD ? hold->expires_at : hold->ended_at;
 
-	ereport(ERROR, (errcode(hf_hold_ending(hold)),
-					errmsg("hold has %s", hf_hold_ending_name(hold)),
-					errdetail("The hold of owner %s for %lld of SKU %lld ended at %s.",
-							  hf_uuid_text(&hold->owner), (long long) hold->quantity,
-							  (long long) hold->sku, timestamptz_to_str(at)),
-					errhint("%s", hint)));
+	ereport(ERROR,
+			(errcode(hf_hold_ending(hold)), errmsg("hold has %s", hf_hold_ending_name(hold)),
+			 errdetail("The hold of owner %s for %lld of SKU %lld ended at %s.",
+					   hf_uuid_text(&hold->owner), (long long) hold->quantity,
+					   (long long) hold->sku, timestamptz_to_str(at)),
+			 errhint("%s", hint)));
 	pg_unreachable();
 }
 
@@ -179,8 +186,9 @@ hf_raise_ended(const HfHold *hold, const char *hint)
 void
 hf_raise_changed(void)
 {
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("could not serialize access to holds due to concurrent update"),
-					errhint("Try again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access to holds due to concurrent update"),
+			 errhint("Try again.")));
 	pg_unreachable();
 }

@@ -20,9 +20,9 @@
 /* A one-dimensional array argument without NULLs, taken apart. */
 typedef struct HfArray
 {
-	Datum	   *value;
-	bool	   *isnull;
-	int			n;
+	Datum *value;
+	bool *isnull;
+	int n;
 } HfArray;
 
 extern void hf_argument_not_null(FunctionCallInfo fcinfo, int n, const char *name);

@@ -29,30 +29,29 @@ PG_FUNCTION_INFO_V1(holdfast_pin);
 PG_FUNCTION_INFO_V1(holdfast_unpin);
 PG_FUNCTION_INFO_V1(holdfast_give_back);
 
-#define WHOLE (-1)				/* a line's quantity: all that is held */
+#define WHOLE (-1) /* a line's quantity: all that is held */
 
 /* A hold to act upon. */
 typedef struct HfLine
 {
-	HfHold		hold;
-	int64		quantity;		/* or WHOLE */
-	int64		to_lane;		/* units that go back to stock */
+	HfHold hold;
+	int64 quantity; /* or WHOLE */
+	int64 to_lane;	/* units that go back to stock */
 } HfLine;
 
 typedef struct HfEnding
 {
-	HfStore    *store;
-	pg_uuid_t	owner;
-	HfLine	   *line;			/* by SKU */
-	int			n;
-	bool		named;			/* the caller has named SKUs */
+	HfStore *store;
+	pg_uuid_t owner;
+	HfLine *line; /* by SKU */
+	int n;
+	bool named; /* the caller has named SKUs */
 } HfEnding;
 
 static int
 hf_line_by_sku(const void *a, const void *b)
 {
-	const HfLine *x = a,
-			   *y = b;
+	const HfLine *x = a, *y = b;
 
 	return x->hold.sku < y->hold.sku ? -1 : x->hold.sku > y->hold.sku;
 }
@@ -61,7 +60,7 @@ hf_line_by_sku(const void *a, const void *b)
 static void
 hf_line_find(HfEnding *e, HfLine *line)
 {
-	int64		sku = line->hold.sku;
+	int64 sku = line->hold.sku;
 
 	if (!hf_hold_find(e->store, &e->owner, sku, &line->hold))
 		hf_raise_unknown_hold(&e->owner, &sku);
@@ -71,8 +70,8 @@ hf_line_find(HfEnding *e, HfLine *line)
 static void
 hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
 {
-	HfArray		skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
-	HfArray		quantities = {0};
+	HfArray skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
+	HfArray quantities = {0};
 
 	hf_argument_array_without_nulls(&skus, "p_skus");
 	if (!PG_ARGISNULL(2))
@@ -93,7 +92,7 @@ hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
 	qsort(e->line, skus.n, sizeof(HfLine), hf_line_by_sku);
 	for (int i = 0; i < skus.n; i++)
 	{
-		HfLine	   *last = e->n > 0 ? &e->line[e->n - 1] : NULL;
+		HfLine *last = e->n > 0 ? &e->line[e->n - 1] : NULL;
 
 		if (last == NULL || last->hold.sku != e->line[i].hold.sku)
 			e->line[e->n++] = e->line[i];
@@ -114,8 +113,8 @@ static void
 hf_ending_all_lines(HfEnding *e, bool all_alive)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	HfHold	   *holds;
-	int			n = hf_hold_list(e->store, &e->owner, &holds);
+	HfHold *holds;
+	int n = hf_hold_list(e->store, &e->owner, &holds);
 	const HfHold *dead = NULL;
 
 	e->line = palloc0(sizeof(HfLine) * Max(n, 1));
@@ -155,8 +154,9 @@ hf_ending_begin_lines(HfEnding *e, const char *command, FunctionCallInfo fcinfo,
 	if (!PG_ARGISNULL(1))
 		hf_ending_named_lines(e, fcinfo);
 	else if (!PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("p_quantities without p_skus"),
-						errhint("Name the SKUs that the quantities are of.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_LINES), errmsg("p_quantities without p_skus"),
+				 errhint("Name the SKUs that the quantities are of.")));
 	else
 		hf_ending_all_lines(e, all_alive);
 }
@@ -184,14 +184,14 @@ typedef int64 (*HfAct)(HfEnding *e, HfLine *line, TimestampTz now);
 static int64
 hf_ending_act(HfEnding *e, HfAct act)
 {
-	int64		units = 0;
+	int64 units = 0;
 
 	for (int i = 0; i < e->n; i++)
 		(void) hf_line_check(&e->line[i], GetCurrentTimestamp());
 	for (int i = 0; i < e->n; i++)
 	{
-		HfLine	   *line = &e->line[i];
-		int64		acted;
+		HfLine *line = &e->line[i];
+		int64 acted;
 
 		for (;;)
 		{
@@ -219,7 +219,7 @@ hf_line_end(HfLine *line, char state, TimestampTz now)
 static int64
 hf_act_confirm(HfEnding *e, HfLine *line, TimestampTz now)
 {
-	int64		units = hf_line_check(line, now);
+	int64 units = hf_line_check(line, now);
 
 	(void) e;
 	line->to_lane = line->hold.quantity - units;
@@ -231,7 +231,7 @@ hf_act_confirm(HfEnding *e, HfLine *line, TimestampTz now)
 static int64
 hf_act_release(HfEnding *e, HfLine *line, TimestampTz now)
 {
-	int64		units = hf_line_check(line, now);
+	int64 units = hf_line_check(line, now);
 
 	(void) e;
 	line->to_lane = units;
@@ -254,8 +254,8 @@ hf_act_pin(HfEnding *e, HfLine *line, TimestampTz now)
 Datum
 holdfast_confirm(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
-	int64		units;
+	HfEnding e = {0};
+	int64 units;
 
 	hf_ending_begin_lines(&e, "holdfast.confirm()", fcinfo, true);
 	units = hf_ending_act(&e, hf_act_confirm);
@@ -269,8 +269,8 @@ holdfast_confirm(PG_FUNCTION_ARGS)
 Datum
 holdfast_release(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
-	int64		units;
+	HfEnding e = {0};
+	int64 units;
 
 	hf_ending_begin_lines(&e, "holdfast.release()", fcinfo, false);
 	units = hf_ending_act(&e, hf_act_release);
@@ -281,8 +281,8 @@ holdfast_release(PG_FUNCTION_ARGS)
 Datum
 holdfast_pin(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
-	int64		holds;
+	HfEnding e = {0};
+	int64 holds;
 
 	hf_ending_begin(&e, "holdfast.pin()", fcinfo);
 	hf_ending_all_lines(&e, true);
@@ -300,7 +300,7 @@ hf_ending_set_deadlines(HfEnding *e, TimestampTz deadline, bool pinned, int64 *c
 	*changed = 0;
 	for (int i = 0; i < e->n; i++)
 	{
-		HfLine	   *line = &e->line[i];
+		HfLine *line = &e->line[i];
 
 		for (;;)
 		{
@@ -326,9 +326,9 @@ hf_ending_set_deadlines(HfEnding *e, TimestampTz deadline, bool pinned, int64 *c
 Datum
 holdfast_extend(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
+	HfEnding e = {0};
 	TimestampTz deadline;
-	int64		changed;
+	int64 changed;
 
 	hf_ending_begin(&e, "holdfast.extend()", fcinfo);
 	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
@@ -341,9 +341,9 @@ holdfast_extend(PG_FUNCTION_ARGS)
 Datum
 holdfast_unpin(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
+	HfEnding e = {0};
 	TimestampTz deadline;
-	int64		changed;
+	int64 changed;
 
 	hf_ending_begin(&e, "holdfast.unpin()", fcinfo);
 	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
@@ -357,13 +357,13 @@ holdfast_unpin(PG_FUNCTION_ARGS)
 static int64
 hf_line_check_return(const HfLine *line)
 {
-	int64		left = line->hold.quantity - line->hold.returned;
+	int64 left = line->hold.quantity - line->hold.returned;
 
 	if (line->hold.state != HF_CONFIRMED)
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_NOT_CONFIRMED), errmsg("hold has not been confirmed"),
-				 errdetail("Owner %s has bought none of SKU %lld.",
-						   hf_uuid_text(&line->hold.owner), (long long) line->hold.sku),
+				 errdetail("Owner %s has bought none of SKU %lld.", hf_uuid_text(&line->hold.owner),
+						   (long long) line->hold.sku),
 				 errhint("Units that are only held go back with holdfast.release().")));
 	if (line->quantity > left || left == 0)
 		ereport(ERROR,
@@ -377,9 +377,9 @@ hf_line_check_return(const HfLine *line)
 Datum
 holdfast_give_back(PG_FUNCTION_ARGS)
 {
-	HfEnding	e = {0};
-	HfLine		line = {.quantity = WHOLE};
-	int64		units;
+	HfEnding e = {0};
+	HfLine line = {.quantity = WHOLE};
+	int64 units;
 
 	hf_argument_not_null(fcinfo, 1, "p_sku");
 	line.hold.sku = PG_GETARG_INT64(1);

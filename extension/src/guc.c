@@ -13,16 +13,16 @@
 
 #include "guc.h"
 
-int			hf_lane_calm = 30;
-bool		hf_lane_locking = true;
-int			hf_lane_max = 512;
-int			hf_lifetime_max = 24 * 3600;
-int			hf_lock_timeout = 5000;
-int			hf_reaper_batch = 1000;
-int			hf_reaper_interval = 1000;
-int			hf_ttl_default = 600;
-int			hf_ttl_max = 24 * 3600;
-char	   *hf_worker_role = NULL;
+int hf_lane_calm = 30;
+bool hf_lane_locking = true;
+int hf_lane_max = 512;
+int hf_lifetime_max = 24 * 3600;
+int hf_lock_timeout = 5000;
+int hf_reaper_batch = 1000;
+int hf_reaper_interval = 1000;
+int hf_ttl_default = 600;
+int hf_ttl_max = 24 * 3600;
+char *hf_worker_role = NULL;
 
 void
 hf_guc_register(void)
@@ -31,29 +31,27 @@ hf_guc_register(void)
 							"Time without contention after which a SKU's lanes are merged by half.",
 							NULL, &hf_lane_calm, 30, 1, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,
 							NULL, NULL);
-	DefineCustomBoolVariable("holdfast.lane_locking",
-							 "Queues buyers at a lane with an advisory lock.",
-							 "Off proves that the lock is only a queue: the conditional update keeps "
-							 "the guarantee, slowly. For tests.",
-							 &hf_lane_locking, true, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"holdfast.lane_locking", "Queues buyers at a lane with an advisory lock.",
+		"Off proves that the lock is only a queue: the conditional update keeps "
+		"the guarantee, slowly. For tests.",
+		&hf_lane_locking, true, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.lane_max",
-							"Most lanes that contention or set_lanes() gives a SKU.",
-							NULL, &hf_lane_max, 512, 1, HF_LANE_LIMIT, PGC_SUSET, 0, NULL, NULL,
-							NULL);
+							"Most lanes that contention or set_lanes() gives a SKU.", NULL,
+							&hf_lane_max, 512, 1, HF_LANE_LIMIT, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.lifetime_max",
 							"Longest time from a hold's beginning to its last deadline.",
 							"Extending and holding again cannot go beyond it; a pinned hold can.",
 							&hf_lifetime_max, 24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("holdfast.lock_timeout",
-							"Longest wait for a lane; 0 leaves it to lock_timeout.",
-							NULL, &hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL,
+							"Longest wait for a lane; 0 leaves it to lock_timeout.", NULL,
+							&hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("holdfast.reaper_batch",
 							"Most holds that the reaper ends in one transaction.", NULL,
 							&hf_reaper_batch, 1000, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("holdfast.reaper_interval",
-							"Time between two sweeps of the reaper.",
+	DefineCustomIntVariable("holdfast.reaper_interval", "Time between two sweeps of the reaper.",
 							"A sweep that took long makes the next one wait ten times as long.",
 							&hf_reaper_interval, 1000, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
@@ -61,9 +59,9 @@ hf_guc_register(void)
 							"Time to live of a hold when the caller gives none.", NULL,
 							&hf_ttl_default, 600, 1, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
-	DefineCustomIntVariable("holdfast.ttl_max",
-							"Longest time to live that a caller may ask for.", NULL, &hf_ttl_max,
-							24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("holdfast.ttl_max", "Longest time to live that a caller may ask for.",
+							NULL, &hf_ttl_max, 24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	DefineCustomStringVariable("holdfast.worker_role",
 							   "Role that background workers connect as; must not be a superuser.",
 							   NULL, &hf_worker_role, "holdfast_worker", PGC_SIGHUP, 0, NULL, NULL,

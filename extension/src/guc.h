@@ -8,15 +8,15 @@
 /* What the storage can bear: lane numbers above it are taken by other locks (lane.h). */
 #define HF_LANE_LIMIT 1024
 
-extern int	hf_lane_calm;
-extern int	hf_lane_max;
+extern int hf_lane_calm;
+extern int hf_lane_max;
 extern bool hf_lane_locking;
-extern int	hf_lifetime_max;
-extern int	hf_lock_timeout;
-extern int	hf_reaper_batch;
-extern int	hf_reaper_interval;
-extern int	hf_ttl_default;
-extern int	hf_ttl_max;
+extern int hf_lifetime_max;
+extern int hf_lock_timeout;
+extern int hf_reaper_batch;
+extern int hf_reaper_interval;
+extern int hf_ttl_default;
+extern int hf_ttl_max;
 extern char *hf_worker_role;
 
 extern void hf_guc_register(void);

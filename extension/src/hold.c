@@ -92,10 +92,10 @@ hf_hold_key(ScanKeyData *keys, const pg_uuid_t *owner, int64 sku)
 bool
 hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
+	HfTable *table = hf_row_table(store, HF_HOLD);
 	ScanKeyData keys[2];
-	HfScan		scan;
-	bool		found;
+	HfScan scan;
+	bool found;
 
 	hf_hold_key(keys, owner, sku);
 	hf_row_scan(&scan, table, table->primary, keys, 2, NULL);
@@ -114,8 +114,8 @@ static bool
 hf_hold_peek(HfTable *table, ScanKeyData *keys, HfHold *hold, TransactionId *rival)
 {
 	SnapshotData dirty;
-	HfScan		scan;
-	bool		found;
+	HfScan scan;
+	bool found;
 
 	InitDirtySnapshot(dirty);
 	hf_row_scan(&scan, table, table->primary, keys, 2, &dirty);
@@ -128,8 +128,9 @@ hf_hold_peek(HfTable *table, ScanKeyData *keys, HfHold *hold, TransactionId *riv
 		/* A committed row that our transaction's snapshot cannot see: it must not act on it. */
 		if (IsolationUsesXactSnapshot() && !TransactionIdIsValid(*rival) &&
 			!table_tuple_satisfies_snapshot(table->rel, table->found, GetTransactionSnapshot()))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not serialize access due to concurrent update")));
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
 	}
 	hf_row_stop(&scan);
 	return found;
@@ -142,7 +143,7 @@ hf_hold_peek(HfTable *table, ScanKeyData *keys, HfHold *hold, TransactionId *riv
 bool
 hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
+	HfTable *table = hf_row_table(store, HF_HOLD);
 	ScanKeyData keys[2];
 
 	hf_hold_key(keys, owner, sku);
@@ -164,11 +165,10 @@ hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold 
 int
 hf_hold_list(HfStore *store, const pg_uuid_t *owner, HfHold **holds)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
+	HfTable *table = hf_row_table(store, HF_HOLD);
 	ScanKeyData key;
-	HfScan		scan;
-	int			n = 0,
-				room = 8;
+	HfScan scan;
+	int n = 0, room = 8;
 
 	*holds = palloc(sizeof(HfHold) * room);
 	ScanKeyInit(&key, KEY_OWNER, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(owner));
@@ -187,8 +187,8 @@ hf_hold_list(HfStore *store, const pg_uuid_t *owner, HfHold **holds)
 void
 hf_hold_insert(HfStore *store, const HfHold *holds, int n)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
-	Datum	   *values = palloc(sizeof(Datum) * COLUMNS * n);
+	HfTable *table = hf_row_table(store, HF_HOLD);
+	Datum *values = palloc(sizeof(Datum) * COLUMNS * n);
 
 	for (int i = 0; i < n; i++)
 		hf_hold_form(&holds[i], values + (Size) i * COLUMNS);
@@ -203,7 +203,7 @@ hf_hold_insert(HfStore *store, const HfHold *holds, int n)
 bool
 hf_hold_insert_new(HfStore *store, const HfHold *hold)
 {
-	Datum		values[COLUMNS];
+	Datum values[COLUMNS];
 
 	hf_hold_form(hold, values);
 	return hf_row_insert_new(store, hf_row_table(store, HF_HOLD), values);
@@ -213,7 +213,7 @@ hf_hold_insert_new(HfStore *store, const HfHold *hold)
 HfWrite
 hf_hold_update(HfStore *store, const HfHold *hold, bool wait)
 {
-	Datum		values[COLUMNS];
+	Datum values[COLUMNS];
 	ItemPointerData tid = hold->tid;
 
 	hf_hold_form(hold, values);
@@ -235,14 +235,14 @@ hf_hold_scan_due(HfScan *scan, HfTable *table, int64 sku, TimestampTz now, Snaps
 int64
 hf_hold_due_units(HfStore *store, int64 sku, TimestampTz now, Snapshot snapshot)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
-	HfScan		scan;
-	int64		units = 0;
+	HfTable *table = hf_row_table(store, HF_HOLD);
+	HfScan scan;
+	int64 units = 0;
 
 	hf_hold_scan_due(&scan, table, sku, now, snapshot);
 	while (hf_row_next(&scan, ForwardScanDirection))
 	{
-		bool		isnull;
+		bool isnull;
 
 		units += DatumGetInt64(slot_getattr(table->found, COL_QUANTITY, &isnull));
 	}
@@ -259,14 +259,12 @@ hf_hold_due_units(HfStore *store, int64 sku, TimestampTz now, Snapshot snapshot)
 int64
 hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait, int *ended)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
+	HfTable *table = hf_row_table(store, HF_HOLD);
 	TimestampTz now = GetCurrentTimestamp();
-	HfScan		scan;
-	int			n = 0,
-				room = 64;
-	HfHold	   *due = palloc(sizeof(HfHold) * room);
-	int64		planned = 0,
-				got = 0;
+	HfScan scan;
+	int n = 0, room = 64;
+	HfHold *due = palloc(sizeof(HfHold) * room);
+	int64 planned = 0, got = 0;
 
 	hf_hold_scan_due(&scan, table, sku, now, NULL);
 	while (n < limit && planned < units && hf_row_next(&scan, ForwardScanDirection))
@@ -301,14 +299,14 @@ hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait, int
 bool
 hf_hold_next_due_sku(HfStore *store, int64 *sku, TimestampTz now)
 {
-	HfTable    *table = hf_row_table(store, HF_HOLD);
+	HfTable *table = hf_row_table(store, HF_HOLD);
 
 	for (;;)
 	{
 		ScanKeyData key;
-		HfScan		scan;
-		HfHold		hold;
-		bool		found;
+		HfScan scan;
+		HfHold hold;
+		bool found;
 
 		CHECK_FOR_INTERRUPTS();
 		hf_row_key_int8(&key, DUE_SKU, BTGreaterEqualStrategyNumber, F_INT8GE, *sku);

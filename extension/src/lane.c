@@ -36,21 +36,20 @@
 #include "lane.h"
 #include "lane_lock.h"
 #include "lane_row.h"
+#include "lane_set.h"
 
-#define PROBES 16				/* lanes tried before a buyer looks at all of them */
-#define STRIDE 37				/* from one to the next: neighbours' neighbours do not pile up */
-#define LANE_UNITS_MIN 8		/* a lane is not split into smaller parts than this */
-#define SPLIT_MAX 16			/* lanes that one split adds */
-#define EXPIRE_MAX 64			/* holds that one buyer takes back */
-#define HINT_LIFE (1 * USECS_PER_SEC)
+#define PROBES	   16 /* lanes tried before a buyer looks at all of them */
+#define STRIDE	   37 /* from one to the next: neighbours' neighbours do not pile up */
+#define EXPIRE_MAX 64 /* holds that one buyer takes back */
+#define HINT_LIFE  (1 * USECS_PER_SEC)
 
 /* What this session believes about a SKU. */
 typedef struct HfHint
 {
-	int64		sku;
-	TimestampTz read_at;		/* 0: empty */
-	int16		lanes;
-	int16		home;			/* the lane to try first */
+	int64 sku;
+	TimestampTz read_at; /* 0: empty */
+	int16 lanes;
+	int16 home; /* the lane to try first */
 } HfHint;
 
 #define HINT_BITS 10
@@ -60,13 +59,13 @@ static HfHint hints[1 << HINT_BITS];
 static HfHint *
 hf_lane_hint(HfStore *store, int64 sku, bool renew)
 {
-	HfHint	   *hint = &hints[((uint64) sku * UINT64CONST(0x9E3779B97F4A7C15)) >> (64 - HINT_BITS)];
+	HfHint *hint = &hints[((uint64) sku * UINT64CONST(0x9E3779B97F4A7C15)) >> (64 - HINT_BITS)];
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (renew || hint->sku != sku || hint->read_at == 0 || now - hint->read_at > HINT_LIFE ||
 		now < hint->read_at)
 	{
-		int			lanes = Max(hf_lane_row_count(store, sku), 1);
+		int lanes = Max(hf_lane_row_count(store, sku), 1);
 
 		if (hint->sku != sku || hint->read_at == 0 || hint->lanes != lanes)
 			hint->home = MyBackendId % lanes;
@@ -77,43 +76,14 @@ hf_lane_hint(HfStore *store, int64 sku, bool renew)
 	return hint;
 }
 
-/*
- * Splits a contended lane, whose lock and row the caller has, into as many new lanes as buyers wait
- * for it, if its units allow.  Nobody waits for it: if another transaction is changing the set of
- * lanes, that will do.
- */
-static void
-hf_lane_split(HfStore *store, int64 sku, int lane, int64 units, int waiters)
-{
-	int			lanes,
-				added;
-	int64		share,
-				left;
-
-	if (units < 2 * LANE_UNITS_MIN || !hf_lane_lock(sku, HF_LANE_SET, false))
-		return;
-	lanes = hf_lane_row_count(store, sku);
-	added = Min(Min(Max(waiters, 1), hf_lane_max - lanes), units / LANE_UNITS_MIN - 1);
-	if (added < 1)
-	{
-		hf_lane_unlock(sku, HF_LANE_SET);
-		return;
-	}
-	share = units / (added + 1);
-	if (hf_lane_row_add(store, sku, lane, -share * added, true, &left) != HF_LANE_DONE)
-		return;
-	for (int i = 0; i < added; i++)
-		hf_lane_row_insert(store, sku, lanes + i, share);
-}
-
 /* Takes units from a lane whose lock the caller has; gives up the lock if it cannot. */
 static bool
 hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool waited, bool missed)
 {
-	int64		sku = hint->sku;
-	int64		left;
-	int			waiters = hint->lanes < hf_lane_max ? hf_lane_waiters(sku, lane) : 0;
-	bool		contended = waited || missed || waiters > 0;
+	int64 sku = hint->sku;
+	int64 left;
+	int waiters = hint->lanes < hf_lane_max ? hf_lane_waiters(sku, lane) : 0;
+	bool contended = waited || missed || waiters > 0;
 	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, contended, &left);
 
 	if (change != HF_LANE_DONE)
@@ -136,8 +106,8 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 static bool
 hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 {
-	HfHint	   *hint = hf_lane_hint(store, sku, false);
-	int			home = hint->home;
+	HfHint *hint = hf_lane_hint(store, sku, false);
+	int home = hint->home;
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
@@ -151,16 +121,16 @@ hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 /* All that can be said of a SKU's units in one snapshot. */
 typedef struct HfSurvey
 {
-	int			lanes;			/* 0: unknown SKU */
-	int64		in_lanes;
-	int64		due;			/* in holds whose deadline has passed */
-	HfLane		lane[HF_LANE_LIMIT];
+	int lanes; /* 0: unknown SKU */
+	int64 in_lanes;
+	int64 due; /* in holds whose deadline has passed */
+	HfLane lane[HF_LANE_LIMIT];
 } HfSurvey;
 
 static void
 hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
 {
-	Snapshot	snapshot;
+	Snapshot snapshot;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	snapshot = GetActiveSnapshot();
@@ -168,13 +138,11 @@ hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
 	survey->in_lanes = 0;
 	for (int i = 0; i < survey->lanes; i++)
 		if (pg_add_s64_overflow(survey->in_lanes, survey->lane[i].available, &survey->in_lanes))
-			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-							errmsg("stock out of range"),
-							errdetail("The units of SKU %lld do not fit a bigint.",
-									  (long long) sku)));
-	survey->due = survey->lanes == 0
-		? 0
-		: hf_hold_due_units(store, sku, GetCurrentTimestamp(), snapshot);
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("stock out of range"),
+					 errdetail("The units of SKU %lld do not fit a bigint.", (long long) sku)));
+	survey->due =
+		survey->lanes == 0 ? 0 : hf_hold_due_units(store, sku, GetCurrentTimestamp(), snapshot);
 	PopActiveSnapshot();
 }
 
@@ -185,12 +153,12 @@ hf_lane_survey(HfStore *store, int64 sku, HfSurvey *survey)
 static void
 hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
 {
-	int64		sku = hint->sku;
-	HfLane		rich;
-	int64		left;
+	int64 sku = hint->sku;
+	HfLane rich;
+	int64 left;
 
 	if (home == from || !hf_lane_row_find(store, sku, from, &rich) ||
-		rich.available < 2 * LANE_UNITS_MIN || !hf_lane_lock(sku, home, false))
+		rich.available < 2 * HF_LANE_UNITS_MIN || !hf_lane_lock(sku, home, false))
 		return;
 	if (hf_lane_row_add(store, sku, home, rich.available / 2, false, &left) != HF_LANE_DONE)
 		return;
@@ -209,16 +177,16 @@ static bool
 hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, TimestampTz since,
 					int *lane)
 {
-	HfHint	   *hint = hf_lane_hint(store, sku, true);
-	int			home = hint->home;
-	int			start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
-	int64		enough = Max(want, survey->in_lanes / survey->lanes);
-	bool		missed = false;
+	HfHint *hint = hf_lane_hint(store, sku, true);
+	int home = hint->home;
+	int start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
+	int64 enough = Max(want, survey->in_lanes / survey->lanes);
+	bool missed = false;
 
 	for (int i = 0; i < 2 * survey->lanes; i++)
 	{
-		HfLane	   *candidate = &survey->lane[(start + i) % survey->lanes];
-		bool		rich = candidate->available >= enough;
+		HfLane *candidate = &survey->lane[(start + i) % survey->lanes];
+		bool rich = candidate->available >= enough;
 
 		if (candidate->available < want || rich != (i < survey->lanes))
 			continue;
@@ -239,9 +207,8 @@ hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, Tim
 static void
 hf_lane_gather_one(HfStore *store, int64 sku, int lane, int64 want, bool wait, int64 *got)
 {
-	HfLane		now;
-	int64		take,
-				left;
+	HfLane now;
+	int64 take, left;
 
 	if (!hf_lane_lock(sku, lane, wait))
 		return;
@@ -260,15 +227,15 @@ hf_lane_gather_one(HfStore *store, int64 sku, int lane, int64 want, bool wait, i
 static int64
 hf_lane_gather(HfStore *store, int64 sku, int64 want, int *lane)
 {
-	HfSurvey   *survey = palloc(sizeof(HfSurvey));
-	int64		got = 0;
+	HfSurvey *survey = palloc(sizeof(HfSurvey));
+	int64 got = 0;
 
 	(void) hf_lane_lock(sku, HF_LANE_SET, true);
 	*lane = hf_lane_lock_any(store, sku);
 	hf_lane_survey(store, sku, survey);
 	for (int wait = 0; wait <= 1; wait++)
 	{
-		int			ended = EXPIRE_MAX;
+		int ended = EXPIRE_MAX;
 
 		for (int i = 0; i < survey->lanes && got < want; i++)
 			if (survey->lane[i].available > 0)
@@ -291,8 +258,8 @@ hf_lane_gather(HfStore *store, int64 sku, int64 want, int *lane)
 HfTake
 hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *units, int *lane)
 {
-	HfSurvey   *survey;
-	HfTake		result;
+	HfSurvey *survey;
+	HfTake result;
 	TimestampTz since;
 
 	*units = want;
@@ -303,7 +270,7 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 	survey = palloc(sizeof(HfSurvey));
 	for (;;)
 	{
-		int64		there;
+		int64 there;
 		CHECK_FOR_INTERRUPTS();
 		hf_lane_survey(store, sku, survey);
 		there = survey->in_lanes + survey->due;
@@ -324,7 +291,7 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 		if (hf_lane_take_single(store, survey, sku, *units, since, lane))
 			break;
 		if (*lane >= 0)
-			continue;			/* somebody was quicker: look again */
+			continue; /* somebody was quicker: look again */
 		there = hf_lane_gather(store, sku, *units, lane);
 		if (there == *units || (there > 0 && appetite == HF_AS_MANY_AS_THERE_ARE))
 		{
@@ -342,11 +309,11 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 int
 hf_lane_lock_free(HfStore *store, int64 sku)
 {
-	HfHint	   *hint = hf_lane_hint(store, sku, false);
+	HfHint *hint = hf_lane_hint(store, sku, false);
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		int			lane = (hint->home + probe * STRIDE) % hint->lanes;
+		int lane = (hint->home + probe * STRIDE) % hint->lanes;
 
 		if (hf_lane_lock(sku, lane, false))
 			return lane;
@@ -358,7 +325,7 @@ hf_lane_lock_free(HfStore *store, int64 sku)
 int
 hf_lane_lock_any(HfStore *store, int64 sku)
 {
-	int			lane = hf_lane_lock_free(store, sku);
+	int lane = hf_lane_lock_free(store, sku);
 
 	if (lane >= 0)
 		return lane;
@@ -370,7 +337,7 @@ hf_lane_lock_any(HfStore *store, int64 sku)
 static bool
 hf_lane_add(HfStore *store, int64 sku, int lane, int64 units)
 {
-	int64		left;
+	int64 left;
 
 	if (hf_lane_row_add(store, sku, lane, units, false, &left) == HF_LANE_DONE)
 		return true;
@@ -401,7 +368,7 @@ hf_lane_put(HfStore *store, int64 sku, int lane, int64 units)
 void
 hf_lane_receive(HfStore *store, int64 sku, int64 units)
 {
-	int64		left;
+	int64 left;
 
 	if (hf_lane_give(store, sku, units))
 		return;
@@ -415,111 +382,11 @@ hf_lane_receive(HfStore *store, int64 sku, int64 units)
 bool
 hf_lane_total(HfStore *store, int64 sku, int64 *units, int *lanes)
 {
-	HfSurvey   *survey = palloc(sizeof(HfSurvey));
+	HfSurvey *survey = palloc(sizeof(HfSurvey));
 
 	hf_lane_survey(store, sku, survey);
 	*units = survey->in_lanes + survey->due;
 	*lanes = survey->lanes;
 	pfree(survey);
 	return *lanes > 0;
-}
-
-/* Writes the lanes read into `survey`, all of them locked, as `lanes` equal ones. */
-static void
-hf_lane_share_out(HfStore *store, int64 sku, HfSurvey *survey, int lanes)
-{
-	int64		total = 0;
-
-	for (int i = 0; i < survey->lanes; i++)
-		total += survey->lane[i].available;
-	for (int i = 0; i < Max(lanes, survey->lanes); i++)
-	{
-		int64		share = total / lanes + (i < total % lanes ? 1 : 0);
-
-		if (i >= survey->lanes)
-			hf_lane_row_insert(store, sku, i, share);
-		else if (i >= lanes)
-			hf_lane_row_delete(store, &survey->lane[i]);
-		else if (survey->lane[i].available != share)
-		{
-			survey->lane[i].available = share;
-			hf_lane_row_set(store, &survey->lane[i]);
-		}
-	}
-}
-
-/* Spreads the SKU's units evenly over that many lanes; waits for buyers. 0 if it is unknown. */
-int
-hf_lane_spread(HfStore *store, int64 sku, int lanes)
-{
-	HfSurvey   *survey = palloc(sizeof(HfSurvey));
-
-	(void) hf_lane_lock(sku, HF_LANE_SET, true);
-	survey->lanes = hf_lane_row_count(store, sku);
-	for (int i = 0; i < survey->lanes; i++)
-		(void) hf_lane_lock(sku, i, true);
-	survey->lanes = hf_lane_row_list(store, sku, NULL, survey->lane);
-	if (survey->lanes > 0)
-		hf_lane_share_out(store, sku, survey, lanes);
-	else
-		lanes = 0;
-	pfree(survey);
-	return lanes;
-}
-
-/* The number of lanes that set_lanes() asked for, or 1. */
-static int
-hf_lane_floor(HfStore *store, int64 sku)
-{
-	HfTable    *table = hf_row_table(store, HF_LANE_FLOOR);
-	ScanKeyData key;
-	HfScan		scan;
-	bool		isnull;
-	int			lanes = 1;
-
-	hf_row_key_int8(&key, 1, BTEqualStrategyNumber, F_INT8EQ, sku);
-	hf_row_scan(&scan, table, table->primary, &key, 1, NULL);
-	if (hf_row_next(&scan, ForwardScanDirection))
-		lanes = DatumGetInt16(slot_getattr(table->found, 2, &isnull));
-	hf_row_stop(&scan);
-	return lanes;
-}
-
-/*
- * Halves the lanes of a SKU that saw no contention since calm_before. Waits for nobody: a lane in
- * use is not calm. True if it merged.
- */
-bool
-hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before)
-{
-	HfSurvey   *survey = palloc(sizeof(HfSurvey));
-	int			locked = 0,
-				lanes;
-	bool		calm = false;
-
-	if (hf_lane_lock(sku, HF_LANE_SET, false))
-	{
-		lanes = hf_lane_row_count(store, sku);
-		calm = lanes > hf_lane_floor(store, sku);
-		while (calm && locked < lanes)
-			if (hf_lane_lock(sku, locked, false))
-				locked++;
-			else
-				calm = false;
-		survey->lanes = calm ? hf_lane_row_list(store, sku, NULL, survey->lane) : 0;
-		for (int i = 0; i < survey->lanes; i++)
-			calm = calm && survey->lane[i].contended_at <= calm_before;
-		calm = calm && survey->lanes == lanes;
-		if (calm)
-			hf_lane_share_out(store, sku, survey,
-							  Max(hf_lane_floor(store, sku), survey->lanes / 2));
-		else
-		{
-			while (locked > 0)
-				hf_lane_unlock(sku, --locked);
-			hf_lane_unlock(sku, HF_LANE_SET);
-		}
-	}
-	pfree(survey);
-	return calm;
 }

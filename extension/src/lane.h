@@ -23,15 +23,13 @@ typedef enum HfAppetite
 	HF_AS_MANY_AS_THERE_ARE
 } HfAppetite;
 
-extern HfTake hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite,
-						   int64 *units, int *lane);
+extern HfTake hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *units,
+						   int *lane);
 extern void hf_lane_put(HfStore *store, int64 sku, int lane, int64 units);
 extern bool hf_lane_give(HfStore *store, int64 sku, int64 units);
-extern int	hf_lane_lock_any(HfStore *store, int64 sku);
-extern int	hf_lane_lock_free(HfStore *store, int64 sku);
+extern int hf_lane_lock_any(HfStore *store, int64 sku);
+extern int hf_lane_lock_free(HfStore *store, int64 sku);
 extern void hf_lane_receive(HfStore *store, int64 sku, int64 units);
 extern bool hf_lane_total(HfStore *store, int64 sku, int64 *units, int *lanes);
-extern int	hf_lane_spread(HfStore *store, int64 sku, int lanes);
-extern bool hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before);
 
 #endif

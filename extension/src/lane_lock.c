@@ -21,7 +21,7 @@
 static LOCKTAG
 hf_lane_tag(int64 sku, int lane)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) ((uint64) sku >> 32), (uint32) sku,
 						 HF_LANE_LOCK_CLASS | lane);
@@ -55,9 +55,10 @@ hf_lane_wait_context(void *arg)
 static void
 hf_lane_wait(const LOCKTAG *tag, int64 sku, int timeout)
 {
-	ErrorContextCallback context = {
-		.previous = error_context_stack, .callback = hf_lane_wait_context, .arg = &sku};
-	int			session_timeout = LockTimeout;
+	ErrorContextCallback context = {.previous = error_context_stack,
+									.callback = hf_lane_wait_context,
+									.arg = &sku};
+	int session_timeout = LockTimeout;
 	ResourceOwner owner = CurrentResourceOwner;
 
 	error_context_stack = &context;
@@ -94,10 +95,10 @@ hf_lane_timeout(void)
 bool
 hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
 {
-	LOCKTAG		tag = hf_lane_tag(sku, lane);
-	int			patience = DeadlockTimeout + 100;
-	int			timeout = hf_lane_timeout();
-	long		waited = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+	LOCKTAG tag = hf_lane_tag(sku, lane);
+	int patience = DeadlockTimeout + 100;
+	int timeout = hf_lane_timeout();
+	long waited = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool locked = true;
@@ -118,7 +119,7 @@ hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -141,7 +142,7 @@ hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
 bool
 hf_lane_lock(int64 sku, int lane, bool wait)
 {
-	LOCKTAG		tag = hf_lane_tag(sku, lane);
+	LOCKTAG tag = hf_lane_tag(sku, lane);
 
 	if (!hf_lane_locking)
 		return true;
@@ -156,7 +157,7 @@ hf_lane_lock(int64 sku, int lane, bool wait)
 void
 hf_lane_unlock(int64 sku, int lane)
 {
-	LOCKTAG		tag = hf_lane_tag(sku, lane);
+	LOCKTAG tag = hf_lane_tag(sku, lane);
 	ResourceOwner owner = CurrentResourceOwner;
 
 	if (!hf_lane_locking)
@@ -170,7 +171,7 @@ hf_lane_unlock(int64 sku, int lane)
 int
 hf_lane_waiters(int64 sku, int lane)
 {
-	LOCKTAG		tag = hf_lane_tag(sku, lane);
+	LOCKTAG tag = hf_lane_tag(sku, lane);
 
 	return hf_lane_locking ? Max(LockWaiterCount(&tag) - 1, 0) : 0;
 }

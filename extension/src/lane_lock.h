@@ -21,6 +21,6 @@
 extern bool hf_lane_lock(int64 sku, int lane, bool wait);
 extern bool hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since);
 extern void hf_lane_unlock(int64 sku, int lane);
-extern int	hf_lane_waiters(int64 sku, int lane);
+extern int hf_lane_waiters(int64 sku, int lane);
 
 #endif

@@ -51,9 +51,9 @@ hf_lane_row_form(const HfLane *row, Datum *values)
 /* Where this session has last found a lane, so that it need not ask the index again. */
 typedef struct HfSpot
 {
-	Oid			relid;			/* 0: empty */
-	int64		sku;
-	int			lane;
+	Oid relid; /* 0: empty */
+	int64 sku;
+	int lane;
 	ItemPointerData root;
 } HfSpot;
 
@@ -64,12 +64,12 @@ static HfSpot spots[1 << SPOT_BITS];
 bool
 hf_lane_row_find(HfStore *store, int64 sku, int lane, HfLane *row)
 {
-	HfTable    *table = hf_row_table(store, HF_LANE);
-	HfSpot	   *spot = &spots[(((uint64) sku * 31 + lane) * UINT64CONST(0x9E3779B97F4A7C15)) >>
-						   (64 - SPOT_BITS)];
+	HfTable *table = hf_row_table(store, HF_LANE);
+	HfSpot *spot =
+		&spots[(((uint64) sku * 31 + lane) * UINT64CONST(0x9E3779B97F4A7C15)) >> (64 - SPOT_BITS)];
 	ScanKeyData keys[2];
-	HfScan		scan;
-	bool		found;
+	HfScan scan;
+	bool found;
 
 	if (spot->relid == RelationGetRelid(table->rel) && spot->sku == sku && spot->lane == lane &&
 		hf_row_fetch(table, spot->root))
@@ -98,10 +98,10 @@ hf_lane_row_find(HfStore *store, int64 sku, int lane, HfLane *row)
 int
 hf_lane_row_list(HfStore *store, int64 sku, Snapshot snapshot, HfLane *rows)
 {
-	HfTable    *table = hf_row_table(store, HF_LANE);
+	HfTable *table = hf_row_table(store, HF_LANE);
 	ScanKeyData key;
-	HfScan		scan;
-	int			n = 0;
+	HfScan scan;
+	int n = 0;
 
 	hf_row_key_int8(&key, COL_SKU, BTEqualStrategyNumber, F_INT8EQ, sku);
 	hf_row_scan(&scan, table, table->primary, &key, 1, snapshot);
@@ -115,10 +115,10 @@ hf_lane_row_list(HfStore *store, int64 sku, Snapshot snapshot, HfLane *rows)
 int
 hf_lane_row_count(HfStore *store, int64 sku)
 {
-	HfTable    *table = hf_row_table(store, HF_LANE);
+	HfTable *table = hf_row_table(store, HF_LANE);
 	ScanKeyData key;
-	HfScan		scan;
-	HfLane		last = {.lane = -1};
+	HfScan scan;
+	HfLane last = {.lane = -1};
 
 	hf_row_key_int8(&key, COL_SKU, BTEqualStrategyNumber, F_INT8EQ, sku);
 	hf_row_scan(&scan, table, table->primary, &key, 1, NULL);
@@ -137,8 +137,8 @@ hf_lane_row_add(HfStore *store, int64 sku, int lane, int64 delta, bool contended
 {
 	for (;;)
 	{
-		HfLane		row;
-		Datum		values[COLUMNS];
+		HfLane row;
+		Datum values[COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!hf_lane_row_find(store, sku, lane, &row))
@@ -147,11 +147,11 @@ hf_lane_row_add(HfStore *store, int64 sku, int lane, int64 delta, bool contended
 		if (row.available + Min(delta, 0) < 0)
 			return HF_LANE_TOO_FEW;
 		if (pg_add_s64_overflow(row.available, delta, &row.available))
-			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-							errmsg("stock out of range"),
-							errdetail("SKU %lld has %lld units available in a lane; %lld more do not "
-									  "fit.",
-									  (long long) sku, (long long) *left, (long long) delta)));
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("stock out of range"),
+					 errdetail("SKU %lld has %lld units available in a lane; %lld more do not "
+							   "fit.",
+							   (long long) sku, (long long) *left, (long long) delta)));
 		if (contended)
 			row.contended_at = GetCurrentTimestamp();
 		hf_lane_row_form(&row, values);
@@ -169,9 +169,10 @@ static void
 hf_lane_row_expect(HfWrite result)
 {
 	if (result != HF_WRITTEN)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access to lanes due to concurrent update"),
-						errhint("Try again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to lanes due to concurrent update"),
+				 errhint("Try again.")));
 }
 
 /* Writes a lane that was read under its lock. */
@@ -179,11 +180,10 @@ void
 hf_lane_row_set(HfStore *store, const HfLane *row)
 {
 	ItemPointerData tid = row->tid;
-	Datum		values[COLUMNS];
+	Datum values[COLUMNS];
 
 	hf_lane_row_form(row, values);
-	hf_lane_row_expect(
-		hf_row_update(store, hf_row_table(store, HF_LANE), &tid, values, true));
+	hf_lane_row_expect(hf_row_update(store, hf_row_table(store, HF_LANE), &tid, values, true));
 }
 
 /*
@@ -193,9 +193,8 @@ hf_lane_row_set(HfStore *store, const HfLane *row)
 void
 hf_lane_row_insert(HfStore *store, int64 sku, int lane, int64 available)
 {
-	HfLane		row = {
-			   .sku = sku, .lane = lane, .available = available, .contended_at = DT_NOBEGIN};
-	Datum		values[COLUMNS];
+	HfLane row = {.sku = sku, .lane = lane, .available = available, .contended_at = DT_NOBEGIN};
+	Datum values[COLUMNS];
 
 	hf_lane_row_form(&row, values);
 	hf_lane_row_expect(hf_row_insert_new(store, hf_row_table(store, HF_LANE), values) ? HF_WRITTEN
@@ -215,11 +214,11 @@ hf_lane_row_delete(HfStore *store, const HfLane *row)
 bool
 hf_lane_row_next_spread_sku(HfStore *store, int64 *sku)
 {
-	HfTable    *table = hf_row_table(store, HF_LANE);
+	HfTable *table = hf_row_table(store, HF_LANE);
 	ScanKeyData key;
-	HfScan		scan;
-	HfLane		row;
-	bool		found;
+	HfScan scan;
+	HfLane row;
+	bool found;
 
 	hf_row_key_int8(&key, COL_SKU, BTGreaterEqualStrategyNumber, F_INT8GE, *sku);
 	hf_row_scan(&scan, table, table->second, &key, 1, NULL);

@@ -31,9 +31,9 @@ void
 hf_movement_insert(HfStore *store, char kind, int64 sku, int64 quantity, TimestampTz moved_at,
 				   const pg_uuid_t *owner, Datum reference)
 {
-	Datum		values[COLUMNS];
-	bool		nulls[COLUMNS] = {0};
-	pg_uuid_t	id;
+	Datum values[COLUMNS];
+	bool nulls[COLUMNS] = {0};
+	pg_uuid_t id;
 
 	hf_uuid7_make(&id);
 	values[COL_SKU - 1] = Int64GetDatum(sku);

@@ -10,9 +10,9 @@
 
 #include "row.h"
 
-#define HF_RECEIVED 'r'
-#define HF_ADJUSTED 'a'
-#define HF_SOLD 's'
+#define HF_RECEIVED	  'r'
+#define HF_ADJUSTED	  'a'
+#define HF_SOLD		  's'
 #define HF_GIVEN_BACK 'b'
 
 /* owner and reference (a text datum) may be NULL or 0. */

@@ -15,6 +15,7 @@
 #include "guc.h"
 #include "hold.h"
 #include "lane.h"
+#include "lane_set.h"
 #include "lane_lock.h"
 #include "lane_row.h"
 #include "reaper.h"
@@ -36,8 +37,8 @@ hf_reaper_is_last(int64 *sku)
 static int
 hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
 {
-	int			ended = 0;
-	int64		units;
+	int ended = 0;
+	int64 units;
 
 	if (!hf_lane_lock(sku, HF_LANE_SET, false))
 		return 0;
@@ -60,7 +61,7 @@ hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
 bool
 hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
 {
-	int			done = 0;
+	int done = 0;
 
 	while (done < limit && hf_hold_next_due_sku(store, sku, GetCurrentTimestamp()))
 	{

@@ -34,9 +34,8 @@ hf_want_is_good(const HfWant *want)
 static int
 hf_want_by_identity(const void *a, const void *b)
 {
-	const HfWant *x = a,
-			   *y = b;
-	int			owner = memcmp(&x->owner, &y->owner, sizeof(pg_uuid_t));
+	const HfWant *x = a, *y = b;
+	int owner = memcmp(&x->owner, &y->owner, sizeof(pg_uuid_t));
 
 	if (owner != 0)
 		return owner;
@@ -48,8 +47,7 @@ hf_want_by_identity(const void *a, const void *b)
 static int
 hf_want_by_sku(const void *a, const void *b)
 {
-	const HfWant *x = *(HfWant *const *) a,
-			   *y = *(HfWant *const *) b;
+	const HfWant *x = *(HfWant *const *) a, *y = *(HfWant *const *) b;
 
 	if (x->sku != y->sku)
 		return x->sku < y->sku ? -1 : 1;
@@ -59,8 +57,7 @@ hf_want_by_sku(const void *a, const void *b)
 static int
 hf_want_by_group(const void *a, const void *b)
 {
-	const HfWant *x = *(HfWant *const *) a,
-			   *y = *(HfWant *const *) b;
+	const HfWant *x = *(HfWant *const *) a, *y = *(HfWant *const *) b;
 
 	return x->group != y->group ? x->group - y->group : x->line - y->line;
 }
@@ -69,7 +66,7 @@ hf_want_by_group(const void *a, const void *b)
 static HfWant **
 hf_reservation_order(const HfReservation *r, int (*compare)(const void *, const void *))
 {
-	HfWant	  **order = palloc(sizeof(HfWant *) * r->n);
+	HfWant **order = palloc(sizeof(HfWant *) * r->n);
 
 	for (int i = 0; i < r->n; i++)
 		order[i] = &r->want[i];
@@ -84,7 +81,7 @@ hf_reservation_fail_groups(HfReservation *r)
 {
 	for (int i = 0, end; i < r->n; i = end)
 	{
-		bool		good = true;
+		bool good = true;
 
 		for (end = i; end < r->n && r->want[end].group == r->want[i].group; end++)
 			good = good && hf_want_is_good(&r->want[end]);
@@ -98,14 +95,14 @@ hf_reservation_fail_groups(HfReservation *r)
 void
 hf_reservation_sort(HfReservation *r)
 {
-	int			n = 0;
+	int n = 0;
 
 	if (r->n > 1)
 		qsort(r->want, r->n, sizeof(HfWant), hf_want_by_identity);
 	for (int i = 0; i < r->n; i++)
 	{
-		HfWant	   *last = n > 0 ? &r->want[n - 1] : NULL;
-		HfWant	   *want = &r->want[i];
+		HfWant *last = n > 0 ? &r->want[n - 1] : NULL;
+		HfWant *want = &r->want[i];
 
 		if (last && last->sku == want->sku &&
 			memcmp(&last->owner, &want->owner, sizeof(pg_uuid_t)) == 0)
@@ -126,7 +123,7 @@ hf_reservation_sort(HfReservation *r)
 	r->n = n;
 	for (int i = 0, end; i < n; i = end)
 	{
-		int			first = r->want[i].line;
+		int first = r->want[i].line;
 
 		for (end = i;
 			 end < n && memcmp(&r->want[end].owner, &r->want[i].owner, sizeof(pg_uuid_t)) == 0;
@@ -142,7 +139,7 @@ hf_reservation_sort(HfReservation *r)
 static HfHold
 hf_want_hold(const HfReservation *r, const HfWant *want)
 {
-	HfHold		hold = want->hold;
+	HfHold hold = want->hold;
 
 	if (!want->exists || hold.state != HF_HELD)
 		hold.held_at = r->now;
@@ -165,10 +162,10 @@ hf_want_hold(const HfReservation *r, const HfWant *want)
 bool
 hf_reservation_try_new(HfReservation *r)
 {
-	HfWant	   *want = r->want;
-	HfHold		hold = hf_want_hold(r, want);
-	int64		units;
-	int			lane;
+	HfWant *want = r->want;
+	HfHold hold = hf_want_hold(r, want);
+	int64 units;
+	int lane;
 
 	if (hf_lane_take(r->store, want->sku, want->quantity, HF_ALL_OR_NONE, &units, &lane) !=
 		HF_TAKEN)
@@ -186,7 +183,7 @@ hf_reservation_try_new(HfReservation *r)
 static void
 hf_want_meet_hold(HfReservation *r, HfWant *want)
 {
-	HfHold	   *hold = &want->hold;
+	HfHold *hold = &want->hold;
 
 	if (hf_hold_is_live(hold, r->now))
 	{
@@ -218,7 +215,7 @@ hf_reservation_find_holds(HfReservation *r)
 {
 	for (int i = 0; i < r->n; i++)
 	{
-		HfWant	   *want = &r->want[i];
+		HfWant *want = &r->want[i];
 
 		if (!hf_want_is_good(want))
 			continue;
@@ -233,22 +230,21 @@ hf_reservation_find_holds(HfReservation *r)
 /* A SKU of the reservation: its wants, and the units that were taken for them. */
 typedef struct HfPool
 {
-	int64		sku;
-	int64		units;
-	HfTake		result;
-	int64		left;			/* if short: units there were */
-	int			lane;			/* a lane of the SKU that we hold, to put back into */
+	int64 sku;
+	int64 units;
+	HfTake result;
+	int64 left; /* if short: units there were */
+	int lane;	/* a lane of the SKU that we hold, to put back into */
 } HfPool;
 
 static HfPool *
 hf_pool_find(HfPool *pools, int n, int64 sku)
 {
-	int			low = 0,
-				high = n - 1;
+	int low = 0, high = n - 1;
 
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
+		int middle = (low + high) / 2;
 
 		if (pools[middle].sku < sku)
 			low = middle + 1;
@@ -266,8 +262,8 @@ hf_pool_find(HfPool *pools, int n, int64 sku)
 static void
 hf_pool_fill(HfReservation *r, HfPool *pool, HfWant **wants, int n)
 {
-	int64		total = 0;
-	bool		puts_back = false;
+	int64 total = 0;
+	bool puts_back = false;
 
 	pool->sku = wants[0]->sku;
 	pool->result = HF_TAKEN;
@@ -280,8 +276,8 @@ hf_pool_fill(HfReservation *r, HfPool *pool, HfWant **wants, int n)
 			total = PG_INT64_MAX;
 	}
 	if (total > 0)
-		pool->result = hf_lane_take(r->store, pool->sku, total, r->appetite, &pool->units,
-									&pool->lane);
+		pool->result =
+			hf_lane_take(r->store, pool->sku, total, r->appetite, &pool->units, &pool->lane);
 	else if (puts_back)
 		pool->lane = hf_lane_lock_any(r->store, pool->sku);
 	pool->left = pool->units;
@@ -296,8 +292,8 @@ hf_want_fits(HfWant *want, const HfPool *pool)
 	if (want->more <= 0 || want->more <= pool->units)
 		return true;
 	want->left = pool->result == HF_SHORT ? pool->left : pool->units;
-	want->verdict = pool->result == HF_UNKNOWN_SKU ? ERRCODE_HF_UNKNOWN_SKU
-												   : ERRCODE_HF_INSUFFICIENT_STOCK;
+	want->verdict =
+		pool->result == HF_UNKNOWN_SKU ? ERRCODE_HF_UNKNOWN_SKU : ERRCODE_HF_INSUFFICIENT_STOCK;
 	return false;
 }
 
@@ -305,18 +301,18 @@ hf_want_fits(HfWant *want, const HfPool *pool)
 static void
 hf_reservation_share_out(HfReservation *r, HfPool *pools, int npools)
 {
-	HfWant	  **order = hf_reservation_order(r, hf_want_by_group);
+	HfWant **order = hf_reservation_order(r, hf_want_by_group);
 
 	for (int i = 0, end; i < r->n; i = end)
 	{
-		bool		good = true;
+		bool good = true;
 
 		for (end = i; end < r->n && order[end]->group == order[i]->group; end++)
 			good = good && hf_want_is_good(order[end]) &&
 				hf_want_fits(order[end], hf_pool_find(pools, npools, order[end]->sku));
 		for (int j = i; good && j < end; j++)
 		{
-			HfPool	   *pool = hf_pool_find(pools, npools, order[j]->sku);
+			HfPool *pool = hf_pool_find(pools, npools, order[j]->sku);
 
 			order[j]->lane = pool->lane;
 			if (order[j]->more > 0)
@@ -331,9 +327,9 @@ hf_reservation_share_out(HfReservation *r, HfPool *pools, int npools)
 void
 hf_reservation_take(HfReservation *r)
 {
-	HfWant	  **order = hf_reservation_order(r, hf_want_by_sku);
-	HfPool	   *pools = palloc0(sizeof(HfPool) * r->n);
-	int			npools = 0;
+	HfWant **order = hf_reservation_order(r, hf_want_by_sku);
+	HfPool *pools = palloc0(sizeof(HfPool) * r->n);
+	int npools = 0;
 
 	for (int i = 0, end; i < r->n; i = end)
 	{
@@ -370,16 +366,17 @@ hf_reservation_insert(HfReservation *r, const HfHold *holds, int n)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
 			PG_RE_THROW();
 		FlushErrorState();
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("the same hold is being made by another transaction"),
-						errhint("Try again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the same hold is being made by another transaction"),
+				 errhint("Try again.")));
 	}
 	PG_END_TRY();
 }
@@ -391,7 +388,7 @@ hf_reservation_insert(HfReservation *r, const HfHold *holds, int n)
 static void
 hf_reservation_rewrite(HfReservation *r, const HfHold *hold)
 {
-	HfHold		now;
+	HfHold now;
 
 	if (!hf_hold_find(r->store, &hold->owner, hold->sku, &now) ||
 		!ItemPointerEquals(&now.tid, (ItemPointer) &hold->tid) ||
@@ -403,13 +400,13 @@ hf_reservation_rewrite(HfReservation *r, const HfHold *hold)
 void
 hf_reservation_write(HfReservation *r)
 {
-	HfHold	   *made = palloc(sizeof(HfHold) * r->n);
-	int			n = 0;
+	HfHold *made = palloc(sizeof(HfHold) * r->n);
+	int n = 0;
 
 	for (int i = 0; i < r->n; i++)
 	{
-		HfWant	   *want = &r->want[i];
-		HfHold		hold;
+		HfWant *want = &r->want[i];
+		HfHold hold;
 
 		if (!hf_want_is_good(want))
 			continue;
@@ -445,8 +442,7 @@ hf_reservation_raise(const HfReservation *r)
 	const HfWant *first = NULL;
 
 	for (int i = 0; i < r->n; i++)
-		if (!hf_want_is_good(&r->want[i]) &&
-			r->want[i].verdict != ERRCODE_HF_REFUSED_WITH_OWNER &&
+		if (!hf_want_is_good(&r->want[i]) && r->want[i].verdict != ERRCODE_HF_REFUSED_WITH_OWNER &&
 			(first == NULL || r->want[i].line < first->line))
 			first = &r->want[i];
 	if (first == NULL)
@@ -466,15 +462,16 @@ hf_reservation_raise(const HfReservation *r)
 			hf_argument_quantity(first->quantity, "quantity");
 			break;
 		case ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE:
-			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-							errmsg("quantity out of range"),
-							errdetail("The lines for SKU %lld add up to more than a bigint holds.",
-									  (long long) first->sku)));
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("quantity out of range"),
+					 errdetail("The lines for SKU %lld add up to more than a bigint holds.",
+							   (long long) first->sku)));
 			break;
 		default:
 			hf_raise_ended(&first->hold,
 						   first->hold.state == HF_CONFIRMED
 							   ? "Use a new owner for a new purchase."
 							   : "Use a new owner, or pass p_revive => true to hold again.");
-	}	elog(ERROR, "unexpected verdict %d", first->verdict);
+	}
+	elog(ERROR, "unexpected verdict %d", first->verdict);
 }

@@ -11,28 +11,28 @@
 /* What one owner wants of one SKU: lines of the call that name both are summed. */
 typedef struct HfWant
 {
-	pg_uuid_t	owner;
-	int64		sku;
-	int64		quantity;
-	int			line;			/* the first line that asked for it, from 0 */
-	int			group;			/* the owner's first line: its lines stand or fall together */
-	int			verdict;		/* SQLSTATE; ERRCODE_SUCCESSFUL_COMPLETION: hold it */
-	int64		left;			/* with ERRCODE_HF_INSUFFICIENT_STOCK: units there are */
-	int64		more;			/* units needed beyond those the owner has; negative: to give back */
-	int			lane;			/* a lane of the SKU whose lock we have, once units were taken */
-	bool		exists;			/* the owner has a row for the SKU, locked by us: */
-	HfHold		hold;
+	pg_uuid_t owner;
+	int64 sku;
+	int64 quantity;
+	int line;	 /* the first line that asked for it, from 0 */
+	int group;	 /* the owner's first line: its lines stand or fall together */
+	int verdict; /* SQLSTATE; ERRCODE_SUCCESSFUL_COMPLETION: hold it */
+	int64 left;	 /* with ERRCODE_HF_INSUFFICIENT_STOCK: units there are */
+	int64 more;	 /* units needed beyond those the owner has; negative: to give back */
+	int lane;	 /* a lane of the SKU whose lock we have, once units were taken */
+	bool exists; /* the owner has a row for the SKU, locked by us: */
+	HfHold hold;
 } HfWant;
 
 typedef struct HfReservation
 {
-	HfStore    *store;
-	HfWant	   *want;			/* by owner and SKU */
-	int			n;
+	HfStore *store;
+	HfWant *want; /* by owner and SKU */
+	int n;
 	TimestampTz now;
 	TimestampTz deadline;
-	bool		revive;			/* a released or expired hold may come back */
-	HfAppetite	appetite;		/* of one SKU: is a part of what all want together any good? */
+	bool revive;		 /* a released or expired hold may come back */
+	HfAppetite appetite; /* of one SKU: is a part of what all want together any good? */
 } HfReservation;
 
 extern void hf_reservation_sort(HfReservation *r);

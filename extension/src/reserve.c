@@ -35,8 +35,7 @@ hf_reserve_want(HfWant *want, int line, const pg_uuid_t *owner, int64 sku, int64
 	want->sku = sku;
 	want->quantity = quantity;
 	want->line = line;
-	want->verdict =
-		quantity > 0 ? ERRCODE_SUCCESSFUL_COMPLETION : ERRCODE_HF_INVALID_QUANTITY;
+	want->verdict = quantity > 0 ? ERRCODE_SUCCESSFUL_COMPLETION : ERRCODE_HF_INVALID_QUANTITY;
 }
 
 /* Runs the steps for one owner, all or nothing; returns the earliest deadline. */
@@ -65,7 +64,7 @@ hf_reserve_or_raise(HfReservation *r)
 Datum
 holdfast_reserve(PG_FUNCTION_ARGS)
 {
-	HfWant		want = {0};
+	HfWant want = {0};
 	HfReservation r = {.want = &want, .n = 1};
 
 	hf_argument_not_null(fcinfo, 0, "p_owner");
@@ -81,8 +80,7 @@ Datum
 holdfast_reserve_cart(PG_FUNCTION_ARGS)
 {
 	HfReservation r = {0};
-	HfArray		skus,
-				quantities;
+	HfArray skus, quantities;
 
 	hf_argument_not_null(fcinfo, 0, "p_owner");
 	skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
@@ -121,22 +119,21 @@ static void
 hf_batch_answer(FunctionCallInfo fcinfo, const HfReservation *r, const HfWant *lines, int n)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		success = CStringGetTextDatum(unpack_sql_state(ERRCODE_SUCCESSFUL_COMPLETION));
+	Datum success = CStringGetTextDatum(unpack_sql_state(ERRCODE_SUCCESSFUL_COMPLETION));
 
 	for (int i = 0; i < n; i++)
 	{
 		const HfWant *want = &lines[i];
-		int			low = 0,
-					high = r->n;
-		Datum		values[3];
-		bool		nulls[3] = {false, false, true};
+		int low = 0, high = r->n;
+		Datum values[3];
+		bool nulls[3] = {false, false, true};
 
 		/* The want that the line became a part of; lines with a NULL became none. */
 		while (want->group == 0 && low < high)
 		{
-			int			middle = (low + high) / 2;
+			int middle = (low + high) / 2;
 			const HfWant *m = &r->want[middle];
-			int			order = memcmp(&m->owner, &want->owner, sizeof(pg_uuid_t));
+			int order = memcmp(&m->owner, &want->owner, sizeof(pg_uuid_t));
 
 			if (order < 0 || (order == 0 && m->sku < want->sku))
 				low = middle + 1;
@@ -158,7 +155,7 @@ hf_batch_answer(FunctionCallInfo fcinfo, const HfReservation *r, const HfWant *l
 static bool
 hf_batch_policy_is_all(FunctionCallInfo fcinfo, int n)
 {
-	char	   *policy;
+	char *policy;
 
 	hf_argument_not_null(fcinfo, n, "p_policy");
 	policy = text_to_cstring(PG_GETARG_TEXT_PP(n));
@@ -166,9 +163,9 @@ hf_batch_policy_is_all(FunctionCallInfo fcinfo, int n)
 		return false;
 	if (strcmp(policy, "all_or_nothing") == 0)
 		return true;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown policy \"%s\"", policy),
-					errhint("Policies are valid_rows and all_or_nothing.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown policy \"%s\"", policy),
+			 errhint("Policies are valid_rows and all_or_nothing.")));
 	pg_unreachable();
 }
 
@@ -176,12 +173,12 @@ Datum
 holdfast_reserve_batch(PG_FUNCTION_ARGS)
 {
 	HfReservation r = {.appetite = HF_AS_MANY_AS_THERE_ARE};
-	HfArray		owners = hf_argument_array(fcinfo, 0, "p_owners", UUIDOID);
-	HfArray		skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
-	HfArray		quantities = hf_argument_array(fcinfo, 2, "p_quantities", INT8OID);
-	bool		all = hf_batch_policy_is_all(fcinfo, 4);
-	HfWant	   *lines;
-	bool		ownerless = false;
+	HfArray owners = hf_argument_array(fcinfo, 0, "p_owners", UUIDOID);
+	HfArray skus = hf_argument_array(fcinfo, 1, "p_skus", INT8OID);
+	HfArray quantities = hf_argument_array(fcinfo, 2, "p_quantities", INT8OID);
+	bool all = hf_batch_policy_is_all(fcinfo, 4);
+	HfWant *lines;
+	bool ownerless = false;
 	static const pg_uuid_t nobody;
 
 	hf_argument_same_length(owners.n, skus.n, "p_owners and p_skus");
@@ -193,10 +190,9 @@ holdfast_reserve_batch(PG_FUNCTION_ARGS)
 	r.want = palloc(sizeof(HfWant) * owners.n);
 	for (int i = 0; i < owners.n; i++)
 	{
-		bool		null = skus.isnull[i] || quantities.isnull[i];
+		bool null = skus.isnull[i] || quantities.isnull[i];
 
-		hf_reserve_want(&lines[i], i,
-						owners.isnull[i] ? &nobody : DatumGetUUIDP(owners.value[i]),
+		hf_reserve_want(&lines[i], i, owners.isnull[i] ? &nobody : DatumGetUUIDP(owners.value[i]),
 						null ? PG_INT64_MIN : DatumGetInt64(skus.value[i]),
 						null ? 1 : DatumGetInt64(quantities.value[i]));
 		if (null || owners.isnull[i])

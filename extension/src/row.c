@@ -14,10 +14,6 @@
  * HF_CHANGED under READ COMMITTED, and raises 40001 under the stricter levels.
  *
  * Privileges.  None are checked here: EXECUTE on the SQL function is the privilege.
- *
- * A session caches, per table, the oids and the prepared constraint and index expressions.  The
- * relcache tells when they are out of date; what a call further up the stack may still be using is
- * kept until the transaction ends.
  */
 #include "postgres.h"
 
@@ -27,159 +23,21 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "row.h"
-
-#define HF_STORAGE_SCHEMA "_holdfast"
-
-/* What a session knows of a table, until the relcache says otherwise. */
-typedef struct HfKnown
-{
-	const char *name;
-	const char *second_name;	/* the index beside the primary key, or NULL */
-	int			columns;		/* as the library knows the table */
-	bool		valid;
-	Oid			relid;
-	Oid			primary;
-	Oid			second;
-	MemoryContext context;		/* holds all that follows */
-	ExprState **checks;
-	int			nindexes;
-	Oid		   *index;
-	IndexInfo **index_info;
-} HfKnown;
-
-static HfKnown known[HF_TABLES] = {
-	[HF_LANE] = {.name = "stock_lane", .columns = 4, .second_name = "stock_lane_spread_idx"},
-	[HF_LANE_FLOOR] = {.name = "stock_lane_floor", .columns = 2},
-	[HF_HOLD] = {.name = "hold", .columns = 8, .second_name = "hold_due_idx"},
-	[HF_MOVEMENT] = {.name = "stock_movement", .columns = 7},
-};
-
-/* Relcache callback: forgets what is known of the relation, or of all. Only sets flags. */
-static void
-hf_row_forget(Datum arg, Oid relid)
-{
-	(void) arg;
-	for (int i = 0; i < HF_TABLES; i++)
-		if (relid == InvalidOid || relid == known[i].relid)
-			known[i].valid = false;
-}
-
-/* Called once per backend, by _PG_init. */
-void
-hf_row_register(void)
-{
-	CacheRegisterRelcacheCallback(hf_row_forget, (Datum) 0);
-}
-
-/* Opens the table by name: the extension may be dropped and made again within a session. */
-static Relation
-hf_row_open_by_name(const char *name, LOCKMODE lockmode)
-{
-	for (;;)
-	{
-		Oid			namespace = get_namespace_oid(HF_STORAGE_SCHEMA, true);
-		Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
-		Relation	rel;
-
-		if (!OidIsValid(relid))
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("the tables of extension \"holdfast\" are missing"),
-							errhint("Run CREATE EXTENSION holdfast in this database.")));
-		rel = try_table_open(relid, lockmode);
-		if (rel != NULL)
-			return rel;
-		/* Dropped while we waited for its lock: look for its successor. */
-		AcceptInvalidationMessages();
-	}
-}
-
-/* Prepares the CHECK constraints once per session instead of once per call, as ExecRelCheck would. */
-static void
-hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
-{
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	int			nchecks = constr ? constr->num_check : 0;
-
-	k->checks = palloc0(sizeof(ExprState *) * Max(nchecks, 1));
-	for (int i = 0; i < nchecks; i++)
-		k->checks[i] = ExecPrepareExpr(stringToNode(constr->check[i].ccbin), estate);
-}
-
-static void
-hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
-{
-	List	   *oids = RelationGetIndexList(rel);
-	ListCell   *lc;
-
-	k->index = palloc0(sizeof(Oid) * Max(list_length(oids), 1));
-	k->index_info = palloc0(sizeof(IndexInfo *) * Max(list_length(oids), 1));
-	k->nindexes = 0;
-	foreach (lc, oids)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		IndexInfo  *info = BuildIndexInfo(index);
-
-		if (info->ii_Predicate != NIL)
-			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
-		k->index[k->nindexes] = RelationGetRelid(index);
-		k->index_info[k->nindexes++] = info;
-		index_close(index, AccessShareLock);
-	}
-}
-
-/* Fills the cache entry for an open table. */
-static void
-hf_row_learn(HfKnown *k, Relation rel)
-{
-	MemoryContext old;
-	EState	   *estate;
-
-	if (RelationGetNumberOfAttributes(rel) != k->columns)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" does not fit the library", HF_STORAGE_SCHEMA, k->name),
-				 errdetail("It has %d columns; the library knows %d.",
-						   RelationGetNumberOfAttributes(rel), k->columns),
-				 errhint("Run ALTER EXTENSION holdfast UPDATE, and add no columns to its tables.")));
-	if (k->context != NULL)
-		MemoryContextSetParent(k->context, TopTransactionContext);
-	k->context = NULL;
-	k->context = AllocSetContextCreate(CacheMemoryContext, "holdfast table", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(k->context);
-	estate = CreateExecutorState();
-
-	k->relid = RelationGetRelid(rel);
-	k->primary = RelationGetPrimaryKeyIndex(rel);
-	k->second = k->second_name == NULL
-		? InvalidOid
-		: get_relname_relid(k->second_name, RelationGetNamespace(rel));
-	if (!OidIsValid(k->primary) || (k->second_name != NULL && !OidIsValid(k->second)))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("an index of table \"%s.%s\" is missing", HF_STORAGE_SCHEMA, k->name)));
-	hf_row_prepare_checks(k, rel, estate);
-	hf_row_prepare_indexes(k, rel, estate);
-	MemoryContextSwitchTo(old);
-	k->valid = true;
-}
 
 /* For triggers on columns: an update of ours sets all columns that are not part of the key. */
 static Index
 hf_row_range_table_entry(EState *estate, HfTable *table)
 {
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	Bitmapset  *key = RelationGetIndexAttrBitmap(table->rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	Bitmapset *key = RelationGetIndexAttrBitmap(table->rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 
 	rte->rtekind = RTE_RELATION;
 	rte->relid = RelationGetRelid(table->rel);
@@ -215,7 +73,7 @@ static void
 hf_row_open_indexes(HfTable *table)
 {
 	ResultRelInfo *rri = table->rri;
-	HfKnown    *k = table->known;
+	HfKnown *k = table->known;
 
 	if (rri->ri_IndexRelationDescs != NULL)
 		return;
@@ -230,19 +88,13 @@ hf_row_open_indexes(HfTable *table)
 HfTable *
 hf_row_table(HfStore *store, HfTableId id)
 {
-	HfTable    *table = &store->table[id];
-	HfKnown    *k = &known[id];
-	LOCKMODE	lockmode = store->estate ? RowExclusiveLock : AccessShareLock;
+	HfTable *table = &store->table[id];
+	HfKnown *k;
+	LOCKMODE lockmode = store->estate ? RowExclusiveLock : AccessShareLock;
 
 	if (table->rel != NULL)
 		return table;
-	if (k->valid)
-		table->rel = try_table_open(k->relid, lockmode);
-	if (table->rel == NULL)
-		table->rel = hf_row_open_by_name(k->name, lockmode);
-	/* Opening takes in invalidations: look again. */
-	while (!k->valid || k->relid != RelationGetRelid(table->rel))
-		hf_row_learn(k, table->rel);
+	k = hf_row_open(id, lockmode, &table->rel);
 	table->primary = k->primary;
 	table->second = k->second;
 	table->found = table_slot_create(table->rel, NULL);
@@ -261,7 +113,7 @@ hf_row_table(HfStore *store, HfTableId id)
 HfStore *
 hf_row_begin(const char *command)
 {
-	HfStore    *store = palloc0(sizeof(HfStore));
+	HfStore *store = palloc0(sizeof(HfStore));
 
 	PreventCommandIfReadOnly(command);
 	PreventCommandIfParallelMode(command);
@@ -293,7 +145,7 @@ hf_row_end(HfStore *store)
 		ExecCloseResultRelations(store->estate);
 	for (int i = 0; i < HF_TABLES; i++)
 	{
-		HfTable    *table = &store->table[i];
+		HfTable *table = &store->table[i];
 
 		if (table->rel == NULL)
 			continue;
@@ -363,11 +215,11 @@ hf_row_next(HfScan *scan, ScanDirection direction)
 bool
 hf_row_fetch(HfTable *table, ItemPointerData root)
 {
-	bool		own_snapshot = IsolationUsesXactSnapshot();
+	bool own_snapshot = IsolationUsesXactSnapshot();
 	IndexFetchTableData *fetch;
 	SnapshotData dirty;
-	bool		again = false;
-	bool		found;
+	bool again = false;
+	bool found;
 
 	if (ItemPointerGetBlockNumber(&root) >= RelationGetNumberOfBlocks(table->rel))
 		return false;
@@ -393,7 +245,7 @@ hf_row_stop(HfScan *scan)
 static void
 hf_row_fill(TupleTableSlot *slot, Relation rel, const Datum *values, const bool *nulls)
 {
-	int			natts = RelationGetNumberOfAttributes(rel);
+	int natts = RelationGetNumberOfAttributes(rel);
 
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
@@ -423,9 +275,9 @@ hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *n
 bool
 hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values)
 {
-	List	   *primary = list_make1_oid(table->primary);
-	bool		conflict = false;
-	List	   *recheck;
+	List *primary = list_make1_oid(table->primary);
+	bool conflict = false;
+	List *recheck;
 
 	hf_row_open_indexes(table);
 	hf_row_fill(table->made, table->rel, values, NULL);
@@ -452,19 +304,19 @@ hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values)
 void
 hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows)
 {
-	const int	chunk = 256;
-	int			natts = RelationGetNumberOfAttributes(table->rel);
+	const int chunk = 256;
+	int natts = RelationGetNumberOfAttributes(table->rel);
 	TupleTableSlot **slot = palloc(sizeof(TupleTableSlot *) * Min(chunk, nrows));
-	CommandId	cid = GetCurrentCommandId(true);
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "holdfast rows",
-												ALLOCSET_DEFAULT_SIZES);
+	CommandId cid = GetCurrentCommandId(true);
+	MemoryContext batch =
+		AllocSetContextCreate(CurrentMemoryContext, "holdfast rows", ALLOCSET_DEFAULT_SIZES);
 
 	hf_row_open_indexes(table);
 	for (int i = 0; i < Min(chunk, nrows); i++)
 		slot[i] = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsVirtual);
 	for (int done = 0; done < nrows; done += chunk)
 	{
-		int			n = Min(chunk, nrows - done);
+		int n = Min(chunk, nrows - done);
 		MemoryContext old;
 
 		for (int i = 0; i < n; i++)
@@ -478,8 +330,8 @@ hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrow
 		MemoryContextSwitchTo(old);
 		for (int i = 0; i < n; i++)
 		{
-			List	   *recheck = ExecInsertIndexTuples(table->rri, slot[i], store->estate, false,
-														false, NULL, NIL);
+			List *recheck =
+				ExecInsertIndexTuples(table->rri, slot[i], store->estate, false, false, NULL, NIL);
 
 			ExecARInsertTriggers(store->estate, table->rri, slot[i], recheck, NULL);
 			ResetPerTupleExprContext(store->estate);
@@ -510,8 +362,9 @@ hf_row_outcome(TM_Result result)
 		case TM_Updated:
 		case TM_Deleted:
 			if (IsolationUsesXactSnapshot())
-				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-								errmsg("could not serialize access due to concurrent update")));
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
 			return HF_CHANGED;
 		default:
 			elog(ERROR, "unexpected result %d of a row change", (int) result);
@@ -525,10 +378,10 @@ hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *valu
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
-	bool		indexes;
+	bool indexes;
 	ItemPointerData old = *tid;
-	TM_Result	result;
-	List	   *recheck = NIL;
+	TM_Result result;
+	List *recheck = NIL;
 
 	hf_row_fill(table->made, table->rel, values, NULL);
 	ExecConstraints(table->rri, table->made, store->estate);
@@ -556,7 +409,7 @@ hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
 {
 	TM_FailureData failure;
 	ItemPointerData old = *tid;
-	TM_Result	result;
+	TM_Result result;
 
 	result = table_tuple_delete(table->rel, &old, GetCurrentCommandId(true), InvalidSnapshot,
 								InvalidSnapshot, true, &failure, false);
@@ -577,7 +430,7 @@ hf_row_lock(HfTable *table, ItemPointer tid)
 {
 	TM_FailureData failure;
 	ItemPointerData locked = *tid;
-	TM_Result	result;
+	TM_Result result;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = table_tuple_lock(table->rel, &locked, GetActiveSnapshot(), table->found,

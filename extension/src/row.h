@@ -12,52 +12,44 @@
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
-typedef enum HfTableId
-{
-	HF_LANE,
-	HF_LANE_FLOOR,
-	HF_HOLD,
-	HF_MOVEMENT,
-} HfTableId;
-#define HF_TABLES 4
+#include "row_cache.h"
 
 typedef struct HfTable
 {
-	Relation	rel;
-	ResultRelInfo *rri;			/* NULL when only reading; indexes open at the first insert */
-	struct HfKnown *known;
-	TupleTableSlot *found;		/* the row that a scan has reached */
-	TupleTableSlot *made;		/* the row that is being written */
-	Oid			primary;		/* index of the primary key */
-	Oid			second;			/* the table's other index, if it has one */
+	Relation rel;
+	ResultRelInfo *rri; /* NULL when only reading; indexes open at the first insert */
+	HfKnown *known;
+	TupleTableSlot *found; /* the row that a scan has reached */
+	TupleTableSlot *made;  /* the row that is being written */
+	Oid primary;		   /* index of the primary key */
+	Oid second;			   /* the table's other index, if it has one */
 } HfTable;
 
 /* Everything one SQL-callable function needs from its beginning to its end. */
 typedef struct HfStore
 {
-	EState	   *estate;			/* NULL when only reading */
-	bool		triggers;		/* one of the tables has triggers */
-	HfTable		table[HF_TABLES];
+	EState *estate; /* NULL when only reading */
+	bool triggers;	/* one of the tables has triggers */
+	HfTable table[HF_TABLES];
 } HfStore;
 
 typedef struct HfScan
 {
-	HfTable    *table;
-	Relation	index;
+	HfTable *table;
+	Relation index;
 	IndexScanDesc scan;
-	bool		opened;			/* index opened by the scan itself */
-	ItemPointerData root;		/* where the index points to for the row that was reached */
-	bool		pushed;			/* the scan took a snapshot of its own */
+	bool opened;		  /* index opened by the scan itself */
+	ItemPointerData root; /* where the index points to for the row that was reached */
+	bool pushed;		  /* the scan took a snapshot of its own */
 } HfScan;
 
 typedef enum HfWrite
 {
 	HF_WRITTEN,
-	HF_CHANGED,					/* another transaction changed the row first: read it again */
-	HF_BUSY						/* another transaction is changing it, and we do not wait */
+	HF_CHANGED, /* another transaction changed the row first: read it again */
+	HF_BUSY		/* another transaction is changing it, and we do not wait */
 } HfWrite;
 
-extern void hf_row_register(void);
 extern HfStore *hf_row_begin(const char *command);
 extern HfStore *hf_row_begin_reading(void);
 extern void hf_row_end(HfStore *store);

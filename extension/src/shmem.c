@@ -14,7 +14,7 @@
 
 #define TRANCHE "holdfast"
 
-HfShared   *hf_shared = NULL;
+HfShared *hf_shared = NULL;
 
 static shmem_request_hook_type next_request_hook = NULL;
 static shmem_startup_hook_type next_startup_hook = NULL;
@@ -31,7 +31,7 @@ hf_shmem_request(void)
 static void
 hf_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (next_startup_hook)
 		next_startup_hook();

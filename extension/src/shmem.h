@@ -14,26 +14,26 @@
 
 typedef enum HfWorkerState
 {
-	HF_WORKER_NONE,				/* the slot is free */
-	HF_WORKER_RUNNING,			/* started, or about to be */
-	HF_WORKER_NOT_NEEDED,		/* has looked: the database does not have the extension */
-	HF_WORKER_GONE				/* exited, or sent away; may be started again at retry_at */
+	HF_WORKER_NONE,		  /* the slot is free */
+	HF_WORKER_RUNNING,	  /* started, or about to be */
+	HF_WORKER_NOT_NEEDED, /* has looked: the database does not have the extension */
+	HF_WORKER_GONE		  /* exited, or sent away; may be started again at retry_at */
 } HfWorkerState;
 
 typedef struct HfWorkerSlot
 {
-	Oid			database;
-	Oid			role;			/* to connect as */
+	Oid database;
+	Oid role; /* to connect as */
 	HfWorkerState state;
-	pid_t		pid;			/* 0: not yet known */
+	pid_t pid; /* 0: not yet known */
 	TimestampTz retry_at;
 } HfWorkerSlot;
 
 typedef struct HfShared
 {
-	LWLock	   *lock;			/* protects all that follows */
-	Latch	   *launcher;		/* NULL while it is not running */
-	bool		rescan;			/* look at all databases again */
+	LWLock *lock;	 /* protects all that follows */
+	Latch *launcher; /* NULL while it is not running */
+	bool rescan;	 /* look at all databases again */
 	HfWorkerSlot slot[HF_WORKERS_MAX];
 } HfShared;
 

@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "lane.h"
+#include "lane_set.h"
 #include "movement.h"
 #include "reaper.h"
 
@@ -25,8 +26,8 @@ PG_FUNCTION_INFO_V1(holdfast_reap);
 static int64
 hf_stock_available(HfStore *store, int64 sku)
 {
-	int64		units;
-	int			lanes;
+	int64 units;
+	int lanes;
 
 	return hf_lane_total(store, sku, &units, &lanes) ? units : 0;
 }
@@ -34,10 +35,8 @@ hf_stock_available(HfStore *store, int64 sku)
 Datum
 holdfast_receive(PG_FUNCTION_ARGS)
 {
-	HfStore    *store;
-	int64		sku,
-				quantity,
-				available;
+	HfStore *store;
+	int64 sku, quantity, available;
 
 	hf_argument_not_null(fcinfo, 0, "p_sku");
 	hf_argument_not_null(fcinfo, 1, "p_quantity");
@@ -59,8 +58,8 @@ holdfast_receive(PG_FUNCTION_ARGS)
 static void
 hf_stock_shrink(HfStore *store, int64 sku, int64 units)
 {
-	int64		left;
-	int			lane;
+	int64 left;
+	int lane;
 
 	switch (hf_lane_take(store, sku, units, HF_ALL_OR_NONE, &left, &lane))
 	{
@@ -74,17 +73,16 @@ hf_stock_shrink(HfStore *store, int64 sku, int64 units)
 					(errcode(ERRCODE_HF_STOCK_BELOW_ZERO), errmsg("stock would fall below zero"),
 					 errdetail("SKU %lld has %lld units available; %lld are to be taken away.",
 							   (long long) sku, (long long) left, (long long) units),
-					 errhint("Units that are held must be released before they can be written off.")));
+					 errhint(
+						 "Units that are held must be released before they can be written off.")));
 	}
 }
 
 Datum
 holdfast_adjust(PG_FUNCTION_ARGS)
 {
-	HfStore    *store;
-	int64		sku,
-				delta,
-				available;
+	HfStore *store;
+	int64 sku, delta, available;
 
 	hf_argument_not_null(fcinfo, 0, "p_sku");
 	hf_argument_not_null(fcinfo, 1, "p_delta");
@@ -110,10 +108,10 @@ holdfast_adjust(PG_FUNCTION_ARGS)
 Datum
 holdfast_available(PG_FUNCTION_ARGS)
 {
-	HfStore    *store = hf_row_begin_reading();
-	int64		units;
-	int			lanes;
-	bool		known = hf_lane_total(store, PG_GETARG_INT64(0), &units, &lanes);
+	HfStore *store = hf_row_begin_reading();
+	int64 units;
+	int lanes;
+	bool known = hf_lane_total(store, PG_GETARG_INT64(0), &units, &lanes);
 
 	hf_row_end(store);
 	if (!known)
@@ -125,13 +123,13 @@ holdfast_available(PG_FUNCTION_ARGS)
 static void
 hf_stock_set_lane_floor(HfStore *store, int64 sku, int lanes)
 {
-	HfTable    *table = hf_row_table(store, HF_LANE_FLOOR);
-	Datum		values[2] = {Int64GetDatum(sku), Int16GetDatum(lanes)};
+	HfTable *table = hf_row_table(store, HF_LANE_FLOOR);
+	Datum values[2] = {Int64GetDatum(sku), Int16GetDatum(lanes)};
 	ScanKeyData key;
-	HfScan		scan;
+	HfScan scan;
 	ItemPointerData tid;
-	HfWrite		result = HF_WRITTEN;
-	bool		found;
+	HfWrite result = HF_WRITTEN;
+	bool found;
 
 	hf_row_key_int8(&key, 1, BTEqualStrategyNumber, F_INT8EQ, sku);
 	hf_row_scan(&scan, table, table->primary, &key, 1, NULL);
@@ -151,18 +149,19 @@ hf_stock_set_lane_floor(HfStore *store, int64 sku, int lanes)
 Datum
 holdfast_set_lanes(PG_FUNCTION_ARGS)
 {
-	HfStore    *store;
-	int64		sku;
-	int			lanes;
+	HfStore *store;
+	int64 sku;
+	int lanes;
 
 	hf_argument_not_null(fcinfo, 0, "p_sku");
 	hf_argument_not_null(fcinfo, 1, "p_lanes");
 	sku = PG_GETARG_INT64(0);
 	lanes = PG_GETARG_INT32(1);
 	if (lanes < 1 || lanes > hf_lane_max)
-		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LANES), errmsg("invalid number of lanes"),
-						errdetail("It is %d; it must be from 1 to %d.", lanes, hf_lane_max),
-						errhint("The setting holdfast.lane_max is the limit.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_LANES), errmsg("invalid number of lanes"),
+				 errdetail("It is %d; it must be from 1 to %d.", lanes, hf_lane_max),
+				 errhint("The setting holdfast.lane_max is the limit.")));
 
 	store = hf_row_begin("holdfast.set_lanes()");
 	if (hf_lane_spread(store, sku, lanes) == 0)
@@ -175,10 +174,10 @@ holdfast_set_lanes(PG_FUNCTION_ARGS)
 Datum
 holdfast_reap(PG_FUNCTION_ARGS)
 {
-	int			limit = PG_ARGISNULL(0) ? hf_reaper_batch : PG_GETARG_INT32(0);
-	HfStore    *store;
-	int64		ended = 0;
-	int64		sku = PG_INT64_MIN;
+	int limit = PG_ARGISNULL(0) ? hf_reaper_batch : PG_GETARG_INT32(0);
+	HfStore *store;
+	int64 ended = 0;
+	int64 sku = PG_INT64_MIN;
 
 	hf_argument_quantity(limit, "p_limit");
 	store = hf_row_begin("holdfast.reap()");

@@ -22,14 +22,14 @@ PG_FUNCTION_INFO_V1(holdfast_uuid7);
 static uint8 random_pool[32 * 8];
 static Size random_used = sizeof(random_pool);
 static uint64 last_time = 0;
-static int	pool_pid = 0;
+static int pool_pid = 0;
 
 /* Makes a new id; raises only when the system has no randomness to give. */
 void
 hf_uuid7_make(pg_uuid_t *uuid)
 {
 	struct timespec ts;
-	uint64		time;
+	uint64 time;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	time = ((uint64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000) << 12;
@@ -42,8 +42,8 @@ hf_uuid7_make(pg_uuid_t *uuid)
 	if (random_used == sizeof(random_pool) || pool_pid != MyProcPid)
 	{
 		if (!pg_strong_random(random_pool, sizeof(random_pool)))
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-							errmsg("could not generate random values")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 		random_used = 0;
 		pool_pid = MyProcPid;
 	}
@@ -60,7 +60,7 @@ hf_uuid7_make(pg_uuid_t *uuid)
 Datum
 holdfast_uuid7(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 
 	(void) fcinfo;
 	hf_uuid7_make(uuid);

@@ -52,14 +52,14 @@
 #include "worker.h"
 
 #define RESCAN (60 * USECS_PER_SEC)
-#define RETRY (2 * USECS_PER_SEC)
-#define AWAY (10 * USECS_PER_SEC)
+#define RETRY  (2 * USECS_PER_SEC)
+#define AWAY   (10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(holdfast_wake_workers);
 
 static ProcessUtility_hook_type next_utility_hook = NULL;
 static bool wake_at_commit = false;
-static int	my_slot = -1;
+static int my_slot = -1;
 
 /* Asks the launcher to look at all databases again; only stores and a latch, so it cannot fail. */
 static void
@@ -121,7 +121,7 @@ hf_worker_send_away(Oid database)
 static const char *
 hf_utility_database(Node *command)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	switch (nodeTag(command))
 	{
@@ -132,12 +132,12 @@ hf_utility_database(Node *command)
 				? ((RenameStmt *) command)->subname
 				: NULL;
 		case T_AlterDatabaseStmt:
-			foreach (lc, ((AlterDatabaseStmt *) command)->options)
+			foreach(lc, ((AlterDatabaseStmt *) command)->options)
 				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
 					return ((AlterDatabaseStmt *) command)->dbname;
 			return NULL;
 		case T_CreatedbStmt:
-			foreach (lc, ((CreatedbStmt *) command)->options)
+			foreach(lc, ((CreatedbStmt *) command)->options)
 				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
 					return defGetString((DefElem *) lfirst(lc));
 			return "template1";
@@ -148,11 +148,11 @@ hf_utility_database(Node *command)
 
 static void
 hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-				  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
-				  DestReceiver *dest, QueryCompletion *completion)
+				  ProcessUtilityContext context, ParamListInfo params,
+				  QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
 {
 	const char *name = hf_shared ? hf_utility_database(statement->utilityStmt) : NULL;
-	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+	Oid database = name ? get_database_oid(name, true) : InvalidOid;
 
 	/* Only for those whose command has a chance; the command itself does the checking. */
 	if (OidIsValid(database) &&
@@ -170,10 +170,10 @@ hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree
 void
 hf_worker_register(void)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = 5};
+	BackgroundWorker worker = {.bgw_flags =
+								   BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+							   .bgw_start_time = BgWorkerStart_RecoveryFinished,
+							   .bgw_restart_time = 5};
 
 	strlcpy(worker.bgw_name, "holdfast launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "holdfast launcher", BGW_MAXLEN);
@@ -193,15 +193,16 @@ static Oid
 hf_launcher_role(void)
 {
 	static bool warned = false;
-	Oid			role = get_role_oid(hf_worker_role, true);
+	Oid role = get_role_oid(hf_worker_role, true);
 
 	if (!OidIsValid(role) || !superuser_arg(role))
 		return role;
 	if (!warned)
-		ereport(WARNING, (errcode(ERRCODE_INVALID_ROLE_SPECIFICATION),
-						  errmsg("holdfast workers do not run as a superuser"),
-						  errdetail("Role \"%s\" is one.", hf_worker_role),
-						  errhint("Change the setting holdfast.worker_role.")));
+		ereport(WARNING,
+				(errcode(ERRCODE_INVALID_ROLE_SPECIFICATION),
+				 errmsg("holdfast workers do not run as a superuser"),
+				 errdetail("Role \"%s\" is one.", hf_worker_role),
+				 errhint("Change the setting holdfast.worker_role.")));
 	warned = true;
 	return InvalidOid;
 }
@@ -210,10 +211,10 @@ hf_launcher_role(void)
 static List *
 hf_launcher_databases(void)
 {
-	List	   *databases = NIL;
-	Relation	rel = table_open(DatabaseRelationId, AccessShareLock);
+	List *databases = NIL;
+	Relation rel = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
@@ -233,12 +234,12 @@ hf_launcher_start(int index, Oid database, Oid role)
 {
 	HfWorkerSlot *slot = &hf_shared->slot[index];
 	static bool warned = false;
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = Int32GetDatum(index),
-		.bgw_notify_pid = MyProcPid};
+	BackgroundWorker worker = {.bgw_flags =
+								   BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+							   .bgw_start_time = BgWorkerStart_RecoveryFinished,
+							   .bgw_restart_time = BGW_NEVER_RESTART,
+							   .bgw_main_arg = Int32GetDatum(index),
+							   .bgw_notify_pid = MyProcPid};
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, "holdfast reaper of database %u", database);
 	strlcpy(worker.bgw_type, "holdfast reaper", BGW_MAXLEN);
@@ -255,9 +256,10 @@ hf_launcher_start(int index, Oid database, Oid role)
 	slot->state = HF_WORKER_GONE;
 	slot->retry_at = GetCurrentTimestamp() + RESCAN;
 	if (!warned)
-		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						  errmsg("no room for a holdfast worker"),
-						  errhint("Increase max_worker_processes.")));
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no room for a holdfast worker"),
+				 errhint("Increase max_worker_processes.")));
 	warned = true;
 }
 
@@ -265,7 +267,7 @@ hf_launcher_start(int index, Oid database, Oid role)
 static int
 hf_launcher_find_slot(Oid database)
 {
-	int			unused = -1;
+	int unused = -1;
 
 	for (int i = 0; i < HF_WORKERS_MAX; i++)
 	{
@@ -285,10 +287,10 @@ static bool
 hf_launcher_round(bool rescan)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		again = false;
-	Oid			role;
-	List	   *databases;
-	ListCell   *lc;
+	bool again = false;
+	Oid role;
+	List *databases;
+	ListCell *lc;
 
 	/* Whoever has woken us has committed, but may not yet have told that our caches are old. */
 	InvalidateSystemCaches();
@@ -302,14 +304,15 @@ hf_launcher_round(bool rescan)
 		if (hf_shared->slot[i].state != HF_WORKER_RUNNING &&
 			!list_member_oid(databases, hf_shared->slot[i].database))
 			hf_shared->slot[i].state = HF_WORKER_NONE;
-	foreach (lc, databases)
+	foreach(lc, databases)
 	{
-		int			i = hf_launcher_find_slot(lfirst_oid(lc));
+		int i = hf_launcher_find_slot(lfirst_oid(lc));
 		HfWorkerSlot *slot = i < 0 ? NULL : &hf_shared->slot[i];
 
-		if (slot && (slot->state == HF_WORKER_NONE ||
-					 (slot->state == HF_WORKER_GONE && slot->retry_at <= now) ||
-					 (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
+		if (slot &&
+			(slot->state == HF_WORKER_NONE ||
+			 (slot->state == HF_WORKER_GONE && slot->retry_at <= now) ||
+			 (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
 			hf_launcher_start(i, lfirst_oid(lc), role);
 		again = again || (slot && slot->state == HF_WORKER_GONE);
 	}
@@ -348,8 +351,7 @@ hf_launcher_main(Datum arg)
 
 	for (;;)
 	{
-		bool		rescan,
-					again;
+		bool rescan, again;
 
 		LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
 		rescan = hf_shared->rescan || GetCurrentTimestamp() - last_scan > RESCAN;
@@ -389,8 +391,7 @@ hf_worker_at_exit(int code, Datum arg)
 void
 hf_worker_begin(Datum slot)
 {
-	Oid			database,
-				role;
+	Oid database, role;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);

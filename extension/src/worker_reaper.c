@@ -20,7 +20,7 @@
 static bool
 hf_reaper_expire_step(HfStore *store, int64 *sku)
 {
-	int64		ended = 0;
+	int64 ended = 0;
 
 	return hf_reaper_expire(store, sku, hf_reaper_batch, &ended);
 }
@@ -35,12 +35,12 @@ hf_reaper_merge_step(HfStore *store, int64 *sku)
 static void
 hf_reaper_sweep(const char *activity, bool (*step)(HfStore *, int64 *))
 {
-	int64		sku = PG_INT64_MIN;
-	bool		more = true;
+	int64 sku = PG_INT64_MIN;
+	bool more = true;
 
 	while (more)
 	{
-		HfStore    *store;
+		HfStore *store;
 
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -63,7 +63,7 @@ hf_reaper_main(Datum slot)
 	for (;;)
 	{
 		TimestampTz start = GetCurrentTimestamp();
-		int64		took;
+		int64 took;
 
 		hf_reaper_sweep("ending expired holds", hf_reaper_expire_step);
 		hf_reaper_sweep("merging calm lanes", hf_reaper_merge_step);

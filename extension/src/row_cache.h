@@ -1,0 +1,41 @@
+/*
+ * row_cache.h
+ *		What a session knows of the extension's tables.
+ */
+#ifndef HF_ROW_CACHE_H
+#define HF_ROW_CACHE_H
+
+#include "nodes/execnodes.h"
+#include "storage/lockdefs.h"
+#include "utils/rel.h"
+
+typedef enum HfTableId
+{
+	HF_LANE,
+	HF_LANE_FLOOR,
+	HF_HOLD,
+	HF_MOVEMENT,
+} HfTableId;
+#define HF_TABLES 4
+
+/* What is known of a table, until the relcache says otherwise. */
+typedef struct HfKnown
+{
+	const char *name;
+	const char *second_name; /* the index beside the primary key, or NULL */
+	int columns;			 /* as the library knows the table */
+	bool valid;
+	Oid relid;
+	Oid primary;
+	Oid second;
+	MemoryContext context; /* holds all that follows */
+	ExprState **checks;
+	int nindexes;
+	Oid *index;
+	IndexInfo **index_info;
+} HfKnown;
+
+extern void hf_row_register(void);
+extern HfKnown *hf_row_open(HfTableId id, LOCKMODE lockmode, Relation *rel);
+
+#endif
