@@ -80,7 +80,7 @@ hf_ttl_is_absurd(const Interval *ttl)
 	return days > 100000 || days < 0;
 }
 
-/* The deadline that a time to live, or its absence, means. Refuses what the settings do not allow. */
+/* The deadline that a time to live, or none, means. Refuses what the settings do not allow. */
 TimestampTz
 hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
 {

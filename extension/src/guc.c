@@ -1,9 +1,9 @@
 /*
  * guc.c
- *		The settings of the extension, in alphabetical order, and nowhere else.
  *
  * Each can be set when the library is loaded into one backend only; those of the workers
- * (reaper_*, worker_role, lane_calm) matter only where there are workers or reap() is called.  extension/README.md has the table for operators; a check keeps it complete.
+ * (reaper_*, worker_role, lane_calm) matter only where there are workers or reap() is called.
+ * extension/README.md has the table for operators; a check keeps it complete.
  */
 #include "postgres.h"
 

@@ -293,8 +293,8 @@ hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait, int
 }
 
 /*
- * Moves *sku to the lowest SKU, not below it, that has a due hold; false if there is none. Skips from
- * SKU to SKU through the index.
+ * Moves *sku to the lowest SKU, not below it, that has a due hold; false if there is none. Skips
+ * from SKU to SKU through the index.
  */
 bool
 hf_hold_next_due_sku(HfStore *store, int64 *sku, TimestampTz now)

@@ -170,8 +170,8 @@ hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
 
 /*
  * Takes from one lane that can give all: from a free one if there is one, better a rich one, else
- * the buyer queues at one of them, for a while.  *lane is left alone if there was no such lane; false
- * with a lane means that its units went meanwhile, or that it is time to look around again.
+ * the buyer queues at one of them, for a while.  *lane is left alone if there was no such lane;
+ * false with a lane means that its units went meanwhile, or that it is time to look around again.
  */
 static bool
 hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, TimestampTz since,
@@ -220,9 +220,9 @@ hf_lane_gather_one(HfStore *store, int64 sku, int lane, int64 want, bool wait, i
 }
 
 /*
- * Gathers units from several lanes and from due holds; returns how many came together, which may be
- * fewer than wanted if others were quicker.  First from what nobody is using, then waiting for those
- * who are.  A surplus goes back.
+ * Gathers units from several lanes and from due holds; returns how many came together, which may
+ * be fewer than wanted if others were quicker.  First from what nobody is using, then waiting for
+ * those who are.  A surplus goes back.
  */
 static int64
 hf_lane_gather(HfStore *store, int64 sku, int64 want, int *lane)

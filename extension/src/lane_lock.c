@@ -29,8 +29,8 @@ hf_lane_tag(int64 sku, int lane)
 }
 
 /*
- * Takes a lock in the name of the (sub)transaction, not of the statement, so that it can be given up
- * whichever of them had it first; hf_lane_unlock() does the same.
+ * Takes a lock in the name of the (sub)transaction, not of the statement, so that it can be given
+ * up whichever of them had it first; hf_lane_unlock() does the same.
  */
 static LockAcquireResult
 hf_lane_acquire(const LOCKTAG *tag, bool wait)

@@ -210,7 +210,9 @@ hf_lane_row_delete(HfStore *store, const HfLane *row)
 	hf_lane_row_expect(hf_row_delete(store, hf_row_table(store, HF_LANE), &tid));
 }
 
-/* Moves *sku to the lowest SKU, not below it, that has more than one lane; false if there is none. */
+/*
+ * Moves *sku to the lowest SKU, not below it, that has more than one lane; false if there is none.
+ */
 bool
 hf_lane_row_next_spread_sku(HfStore *store, int64 *sku)
 {

@@ -55,8 +55,8 @@ hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
 }
 
 /*
- * Ends due holds of SKUs from *sku on, up to `limit`; adds their number to *ended. True if it stopped
- * at the limit: call again, in another transaction, to go on at *sku.
+ * Ends due holds of SKUs from *sku on, up to `limit`; adds their number to *ended. True if it
+ * stopped at the limit: call again, in another transaction, to go on at *sku.
  */
 bool
 hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)

@@ -155,9 +155,9 @@ hf_want_hold(const HfReservation *r, const HfWant *want)
 }
 
 /*
- * One want of an owner who, presumably, has no hold of the SKU: takes the units and inserts, letting
- * the primary key tell if he has.  False, and nothing changed, if so or if units are short: then the
- * four steps must tell.
+ * One want of an owner who, presumably, has no hold of the SKU: takes the units and inserts,
+ * letting the primary key tell if he has.  False, and nothing changed, if so or if units are
+ * short: then the four steps must tell.
  */
 bool
 hf_reservation_try_new(HfReservation *r)
@@ -177,8 +177,9 @@ hf_reservation_try_new(HfReservation *r)
 }
 
 /*
- * Decides what an existing hold means for the want. Units of a live hold are the owner's already. So
- * are those of a due one that is to be revived: ending it first takes it out of everybody's reach.
+ * Decides what an existing hold means for the want. Units of a live hold are the owner's already.
+ * So are those of a due one that is to be revived: ending it first takes it out of everybody's
+ * reach.
  */
 static void
 hf_want_meet_hold(HfReservation *r, HfWant *want)

@@ -206,11 +206,11 @@ hf_row_next(HfScan *scan, ScanDirection direction)
 
 /*
  * Reads the row that an earlier scan has reached through `root`, without the index, into
- * table->found.  It may have moved, and another may live there now: the caller looks at its key, and
- * if it is not the one, or on false, uses the index.
+ * table->found.  It may have moved, and another may live there now: the caller looks at its key,
+ * and if it is not the one, or on false, uses the index.
  *
- * READ COMMITTED needs no list of running transactions to see what is newest: a row that one of them
- * is changing is left to the index scan and its snapshot.
+ * READ COMMITTED needs no list of running transactions to see what is newest: a row that one of
+ * them is changing is left to the index scan and its snapshot.
  */
 bool
 hf_row_fetch(HfTable *table, ItemPointerData root)

@@ -1,10 +1,9 @@
 /*
  * row_cache.c
- *		What a session knows of the extension's tables: oids, and constraints and indexes prepared.
  *
- * Preparing them takes longer than a reservation, so it is done once per session.  The relcache tells
- * when they are out of date; what a call further up the stack may still be using is kept until the
- * transaction ends.
+ * Preparing them takes longer than a reservation, so it is done once per session.  The relcache
+ * tells when they are out of date; what a call further up the stack may still be using is kept
+ * until the transaction ends.
  */
 #include "postgres.h"
 
@@ -69,7 +68,9 @@ hf_row_open_by_name(const char *name, LOCKMODE lockmode)
 	}
 }
 
-/* Prepares the CHECK constraints once per session instead of once per call, as ExecRelCheck would. */
+/*
+ * Prepares the CHECK constraints once per session instead of once per call, as ExecRelCheck would.
+ */
 static void
 hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
 {
@@ -140,7 +141,10 @@ hf_row_learn(HfKnown *k, Relation rel)
 	k->valid = true;
 }
 
-/* Opens a table and returns what is known of it, which the caller may use until the transaction ends. */
+/*
+ * Opens a table and returns what is known of it, which the caller may use until the transaction
+ * ends.
+ */
 HfKnown *
 hf_row_open(HfTableId id, LOCKMODE lockmode, Relation *rel)
 {

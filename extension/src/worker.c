@@ -1,17 +1,17 @@
 /*
  * worker.c
- *		The launcher of background workers.
  *
  * One launcher per cluster, registered while the library is preloaded, starts a worker in every
- * database that has the extension.  Like the autovacuum launcher it is connected to no database and
- * runs no SQL: it reads pg_database and pg_authid.  Workers connect as holdfast.worker_role, and are
- * not started if that role is a superuser or does not exist.
+ * database that has the extension.  Like the autovacuum launcher it is connected to no database
+ * and runs no SQL: it reads pg_database and pg_authid.  Workers connect as holdfast.worker_role,
+ * and are not started if that role is a superuser or does not exist.
  *
  * Life of a worker: the launcher finds a database it knows nothing of, claims a slot and starts a
- * worker there; the worker looks for the extension, and either stays or marks the slot "not needed"
- * and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers), which then looks
- * again; databases copied from a template are found by looking again every RESCAN.  A worker that
- * exits for any other reason is started again after RETRY, as long as its database exists.
+ * worker there; the worker looks for the extension, and either stays or marks the slot "not
+ * needed" and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers), which
+ * then looks again; databases copied from a template are found by looking again every RESCAN.  A
+ * worker that exits for any other reason is started again after RETRY, as long as its database
+ * exists.
  *
  * Commands that need a database for themselves (DROP DATABASE, renaming, CREATE DATABASE from it,
  * moving it) send its worker away first, for as long as AWAY, so that they need no FORCE.
@@ -186,8 +186,8 @@ hf_worker_register(void)
 }
 
 /*
- * The role that workers connect as, or InvalidOid. Before the extension is created anywhere the role
- * is missing, and that is well. In a transaction.
+ * The role that workers connect as, or InvalidOid. Before the extension is created anywhere the
+ * role is missing, and that is well. In a transaction.
  */
 static Oid
 hf_launcher_role(void)
