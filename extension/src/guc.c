@@ -1,5 +1,6 @@
 /*
  * guc.c
+ *		The settings of the extension, in alphabetical order, and nowhere else.
  *
  * Each can be set when the library is loaded into one backend only; those of the workers
  * (reaper_*, worker_role, lane_calm) matter only where there are workers or reap() is called.

@@ -1,5 +1,6 @@
 /*
  * lane_set.c
+ *		Changing how many lanes a SKU has: splitting, spreading, merging.
  *
  * Whoever does it holds the lock on the SKU's set of lanes.  New lanes are numbered on from the
  * last, and the last go first, so there are no gaps.

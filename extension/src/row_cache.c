@@ -1,5 +1,6 @@
 /*
  * row_cache.c
+ *		What a session knows of the extension's tables: oids, and constraints and indexes prepared.
  *
  * Preparing them takes longer than a reservation, so it is done once per session.  The relcache
  * tells when they are out of date; what a call further up the stack may still be using is kept

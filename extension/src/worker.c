@@ -1,5 +1,6 @@
 /*
  * worker.c
+ *		The launcher of background workers.
  *
  * One launcher per cluster, registered while the library is preloaded, starts a worker in every
  * database that has the extension.  Like the autovacuum launcher it is connected to no database
