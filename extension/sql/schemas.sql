@@ -5,6 +5,20 @@
 --            extension's owner is granted anything here; the C functions reach the tables without
 --            the SQL layer, so EXECUTE on a function is the privilege to do what it does.
 
+-- CREATE EXTENSION takes schema holdfast as it finds it. Its owner could put his own objects in the
+-- place of ours, which run with our rights: so it must be somebody who has them already.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+               WHERE n.nspname = 'holdfast' AND NOT r.rolsuper) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'duplicate_schema',
+            MESSAGE = 'schema "holdfast" belongs to a role that is no superuser',
+            HINT = 'Drop or rename it, then run CREATE EXTENSION again.';
+    END IF;
+END
+$$;
+
 CREATE SCHEMA _holdfast;
 COMMENT ON SCHEMA _holdfast IS 'Storage of the extension holdfast. Read it through the views of schema holdfast.';
 COMMENT ON SCHEMA holdfast IS 'Stock holds that cannot oversell: functions and views of the extension holdfast.';

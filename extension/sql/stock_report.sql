@@ -1,5 +1,6 @@
 -- Stock: views and reports. Views read with their owner's rights, so SELECT on a view is all a
--- report role needs.
+-- report role needs. Functions have bodies bound when they are made (BEGIN ATOMIC), so that nothing made
+-- later can take the place of what they name.
 
 -- The clock is read once for each query: a unit must not be held by one glance and available by the next.
 CREATE VIEW holdfast.holds AS
@@ -57,24 +58,29 @@ COMMENT ON VIEW holdfast.lock_waits IS 'Who waits for units of which SKU, for ho
 
 CREATE FUNCTION holdfast.expiring(p_within interval) RETURNS SETOF holdfast.holds
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT * FROM holdfast.holds h
-          WHERE h.state = 'held' AND h.expires_at <= clock_timestamp() + p_within ORDER BY h.expires_at, h.owner, h.sku $$;
+    BEGIN ATOMIC
+        SELECT h.* FROM holdfast.holds h
+        WHERE h.state = 'held' AND h.expires_at <= pg_catalog.clock_timestamp() + p_within
+        ORDER BY h.expires_at, h.owner, h.sku;
+    END;
 COMMENT ON FUNCTION holdfast.expiring(interval) IS 'Holds whose deadline falls within p_within from now, soonest first. Definer''s rights: it reads the storage on behalf of whoever may execute it.';
 
 CREATE FUNCTION holdfast.purge_holds(p_older_than interval, p_limit integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ WITH purged AS (
+    BEGIN ATOMIC
+          WITH purged AS (
               DELETE FROM _holdfast.hold h
               USING (SELECT owner, sku FROM _holdfast.hold
-                     WHERE state IN ('r', 'x') AND ended_at < clock_timestamp() - p_older_than
+                     WHERE state IN ('r', 'x') AND ended_at < pg_catalog.clock_timestamp() - p_older_than
                      LIMIT p_limit FOR UPDATE SKIP LOCKED) old
               WHERE h.owner = old.owner AND h.sku = old.sku RETURNING 1)
-          SELECT count(*) FROM purged $$;
+          SELECT pg_catalog.count(*) FROM purged;
+    END;
 COMMENT ON FUNCTION holdfast.purge_holds(interval, integer) IS 'Deletes up to p_limit holds that were released or expired longer ago than p_older_than and returns their number. Confirmed holds are the record of sales and stay. After it, such an owner is unknown rather than ended. Definer''s rights: it deletes from the storage on behalf of whoever may execute it.';
 
 CREATE FUNCTION holdfast.verify() RETURNS TABLE (invariant text, sku bigint, owner uuid, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
+    BEGIN ATOMIC
 WITH lane AS (SELECT l.sku, sum(l.available) AS units, bool_or(l.lane = 0) AS has_first FROM _holdfast.stock_lane l GROUP BY l.sku),
      held AS (SELECT h.sku,
                      sum(h.quantity) FILTER (WHERE h.state = 'h') AS units,
@@ -116,6 +122,6 @@ SELECT 'a hold expires at its deadline', h.sku, h.owner, format('deadline %s, en
 FROM _holdfast.hold h WHERE h.state = 'x' AND h.ended_at <> h.expires_at
 UNION ALL
 SELECT 'no hold is confirmed after its deadline', h.sku, h.owner, format('deadline %s, ended %s', h.expires_at, h.ended_at)
-FROM _holdfast.hold h WHERE h.state = 'c' AND h.ended_at > h.expires_at
-$$;
+FROM _holdfast.hold h WHERE h.state = 'c' AND h.ended_at > h.expires_at;
+END;
 COMMENT ON FUNCTION holdfast.verify() IS 'The rows of every broken invariant; none when all is well. Reads all stock in one snapshot; safe under load. Definer''s rights: it reads the storage on behalf of whoever may execute it.';

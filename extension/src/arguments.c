@@ -80,15 +80,16 @@ hf_ttl_is_absurd(const Interval *ttl)
 	return days > 100000 || days < 0;
 }
 
-/* The deadline that a time to live, or none, means. Refuses what the settings do not allow. */
-TimestampTz
-hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
+/* A time to live in microseconds, or the default. Refuses what the settings do not allow. */
+int64
+hf_argument_ttl(FunctionCallInfo fcinfo, int n)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	int limit = Min(hf_ttl_max, hf_lifetime_max);
 	TimestampTz deadline = now;
 
 	if (PG_ARGISNULL(n))
-		return now + Min(hf_ttl_default, limit) * USECS_PER_SEC;
+		return Min(hf_ttl_default, limit) * USECS_PER_SEC;
 	if (!hf_ttl_is_absurd(PG_GETARG_INTERVAL_P(n)))
 		deadline =
 			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
@@ -100,10 +101,9 @@ hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now)
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_INVALID_TTL), errmsg("invalid time to live"),
 				 errdetail("It is %s; it must be above 0 and at most %d seconds.", ttl, limit),
-				 errhint(
-					 "The settings holdfast.ttl_max and holdfast.lifetime_max are the limit.")));
+				 errhint("holdfast.ttl_max and holdfast.lifetime_max set the limit.")));
 	}
-	return deadline;
+	return deadline - now;
 }
 
 /* Refuses units that a SKU's sum could not bear, many times over. */

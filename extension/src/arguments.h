@@ -14,7 +14,7 @@
 
 /* Lines that one call may carry: bounds its memory and the time it holds locks. */
 #define HF_LINES_MAX 100000
-/* Units that one call may bring in or write off: keeps every sum of a SKU within a bigint. */
+/* Units that one call may bring in or write off; a bigint holds the sum of 9,000 such calls. */
 #define HF_UNITS_MAX INT64CONST(1000000000000000)
 
 /* A one-dimensional array argument without NULLs, taken apart. */
@@ -29,7 +29,7 @@ extern void hf_argument_not_null(FunctionCallInfo fcinfo, int n, const char *nam
 extern HfArray hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type);
 extern void hf_argument_array_without_nulls(const HfArray *array, const char *name);
 extern void hf_argument_same_length(int a, int b, const char *names);
-extern TimestampTz hf_argument_deadline(FunctionCallInfo fcinfo, int n, TimestampTz now);
+extern int64 hf_argument_ttl(FunctionCallInfo fcinfo, int n);
 extern void hf_argument_quantity(int64 quantity, const char *name);
 extern void hf_argument_units(int64 units, const char *name);
 extern void hf_check_lifetime(const pg_uuid_t *owner, TimestampTz held_at, TimestampTz deadline);

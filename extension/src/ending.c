@@ -45,7 +45,7 @@ typedef struct HfEnding
 	pg_uuid_t owner;
 	HfLine *line; /* by SKU */
 	int n;
-	bool named; /* the caller has named SKUs */
+	int64 ttl; /* microseconds, for new deadlines */
 } HfEnding;
 
 static int
@@ -80,7 +80,6 @@ hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
 		hf_argument_array_without_nulls(&quantities, "p_quantities");
 		hf_argument_same_length(skus.n, quantities.n, "p_skus and p_quantities");
 	}
-	e->named = true;
 	e->line = palloc0(sizeof(HfLine) * skus.n);
 	for (int i = 0; i < skus.n; i++)
 	{
@@ -180,7 +179,39 @@ hf_line_check(const HfLine *line, TimestampTz now)
 /* What a function makes of a live hold: changes it in place; returns the units it acted on. */
 typedef int64 (*HfAct)(HfEnding *e, HfLine *line, TimestampTz now);
 
-/* Does it to every line, again for those that somebody else changed first. Returns the units. */
+/* Locks the hold, waiting for whoever is changing it, and reads it as it is then. */
+static void
+hf_line_lock(HfEnding *e, HfLine *line)
+{
+	int64 sku = line->hold.sku;
+
+	if (!hf_hold_find_and_lock(e->store, &e->owner, sku, &line->hold))
+		hf_raise_unknown_hold(&e->owner, &sku);
+}
+
+/*
+ * Decides by the clock and writes, for one line, without waiting in between: if somebody else is
+ * changing the hold, it is locked first and decided upon anew.  Returns the units acted on.
+ */
+static int64
+hf_line_act(HfEnding *e, HfLine *line, HfAct act)
+{
+	HfLine changed = *line;
+	int64 units = act(e, &changed, GetCurrentTimestamp());
+
+	if (hf_hold_update(e->store, &changed.hold, false) != HF_WRITTEN)
+	{
+		hf_line_lock(e, line);
+		changed = *line;
+		units = act(e, &changed, GetCurrentTimestamp());
+		if (hf_hold_update(e->store, &changed.hold, true) != HF_WRITTEN)
+			hf_raise_changed();
+	}
+	*line = changed;
+	return units;
+}
+
+/* Does it to every line; then units that came free go back to their SKUs. Returns the units. */
 static int64
 hf_ending_act(HfEnding *e, HfAct act)
 {
@@ -189,19 +220,7 @@ hf_ending_act(HfEnding *e, HfAct act)
 	for (int i = 0; i < e->n; i++)
 		(void) hf_line_check(&e->line[i], GetCurrentTimestamp());
 	for (int i = 0; i < e->n; i++)
-	{
-		HfLine *line = &e->line[i];
-		int64 acted;
-
-		for (;;)
-		{
-			acted = act(e, line, GetCurrentTimestamp());
-			if (hf_hold_update(e->store, &line->hold, true) == HF_WRITTEN)
-				break;
-			hf_line_find(e, line);
-		}
-		units += acted;
-	}
+		units += hf_line_act(e, &e->line[i], act);
 	for (int i = 0; i < e->n; i++)
 		if (e->line[i].to_lane > 0 &&
 			!hf_lane_give(e->store, e->line[i].hold.sku, e->line[i].to_lane))
@@ -291,66 +310,58 @@ holdfast_pin(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(holds);
 }
 
-/* Gives a hold the deadline, unless its own is later or it is pinned and is to stay so. */
-static TimestampTz
-hf_ending_set_deadlines(HfEnding *e, TimestampTz deadline, bool pinned, int64 *changed)
+/* Moves the deadline of a hold that is not pinned, never to an earlier time. */
+static int64
+hf_act_extend(HfEnding *e, HfLine *line, TimestampTz now)
 {
-	TimestampTz earliest = DT_NOEND;
-
-	*changed = 0;
-	for (int i = 0; i < e->n; i++)
+	(void) hf_line_check(line, now);
+	if (line->hold.expires_at < now + e->ttl)
 	{
-		HfLine *line = &e->line[i];
-
-		for (;;)
-		{
-			(void) hf_line_check(line, GetCurrentTimestamp());
-			if (hf_hold_is_pinned(&line->hold) != pinned ||
-				(!pinned && line->hold.expires_at >= deadline))
-				break;
-			if (!pinned)
-				hf_check_lifetime(&e->owner, line->hold.held_at, deadline);
-			line->hold.expires_at = deadline;
-			if (hf_hold_update(e->store, &line->hold, true) == HF_WRITTEN)
-			{
-				(*changed)++;
-				break;
-			}
-			hf_line_find(e, line);
-		}
-		earliest = Min(earliest, line->hold.expires_at);
+		hf_check_lifetime(&e->owner, line->hold.held_at, now + e->ttl);
+		line->hold.expires_at = now + e->ttl;
 	}
-	return earliest;
+	return 1;
+}
+
+/* Gives a pinned hold a deadline again. */
+static int64
+hf_act_unpin(HfEnding *e, HfLine *line, TimestampTz now)
+{
+	(void) hf_line_check(line, now);
+	if (!hf_hold_is_pinned(&line->hold))
+		return 0;
+	line->hold.expires_at = now + e->ttl;
+	return 1;
 }
 
 Datum
 holdfast_extend(PG_FUNCTION_ARGS)
 {
 	HfEnding e = {0};
-	TimestampTz deadline;
-	int64 changed;
+	TimestampTz earliest = DT_NOEND;
 
 	hf_ending_begin(&e, "holdfast.extend()", fcinfo);
-	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
+	e.ttl = hf_argument_ttl(fcinfo, 1);
 	hf_ending_all_lines(&e, true);
-	deadline = hf_ending_set_deadlines(&e, deadline, false, &changed);
+	(void) hf_ending_act(&e, hf_act_extend);
+	for (int i = 0; i < e.n; i++)
+		earliest = Min(earliest, e.line[i].hold.expires_at);
 	hf_row_end(e.store);
-	PG_RETURN_TIMESTAMPTZ(deadline);
+	PG_RETURN_TIMESTAMPTZ(earliest);
 }
 
 Datum
 holdfast_unpin(PG_FUNCTION_ARGS)
 {
 	HfEnding e = {0};
-	TimestampTz deadline;
-	int64 changed;
+	int64 holds;
 
 	hf_ending_begin(&e, "holdfast.unpin()", fcinfo);
-	deadline = hf_argument_deadline(fcinfo, 1, GetCurrentTimestamp());
+	e.ttl = hf_argument_ttl(fcinfo, 1);
 	hf_ending_all_lines(&e, false);
-	(void) hf_ending_set_deadlines(&e, deadline, true, &changed);
+	holds = hf_ending_act(&e, hf_act_unpin);
 	hf_row_end(e.store);
-	PG_RETURN_INT64(changed);
+	PG_RETURN_INT64(holds);
 }
 
 /* Refuses what was not sold, or has come back already; settles the quantity. */

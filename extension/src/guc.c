@@ -45,10 +45,10 @@ hf_guc_register(void)
 							"Extending and holding again cannot go beyond it; a pinned hold can.",
 							&hf_lifetime_max, 24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
 							NULL, NULL);
-	DefineCustomIntVariable("holdfast.lock_timeout",
-							"Longest wait for a lane; 0 leaves it to lock_timeout.", NULL,
-							&hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL,
-							NULL, NULL);
+	DefineCustomIntVariable(
+		"holdfast.lock_timeout",
+		"Longest that a call waits for other transactions; 0 leaves it to lock_timeout.", NULL,
+		&hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.reaper_batch",
 							"Most holds that the reaper ends in one transaction.", NULL,
 							&hf_reaper_batch, 1000, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);

@@ -155,10 +155,25 @@ hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold 
 		if (!hf_hold_peek(table, keys, hold, &rival))
 			return false;
 		if (TransactionIdIsValid(rival))
+		{
+			hf_row_bound_wait(store);
 			XactLockTableWait(rival, table->rel, &hold->tid, XLTW_FetchUpdated);
-		else if (hf_row_lock(table, &hold->tid))
+		}
+		else if (hf_row_lock(store, table, &hold->tid))
 			return true;
 	}
+}
+
+/* Is there a hold, or is one being made? Waits for nobody. */
+bool
+hf_hold_exists(HfStore *store, const pg_uuid_t *owner, int64 sku)
+{
+	ScanKeyData keys[2];
+	HfHold hold;
+	TransactionId rival;
+
+	hf_hold_key(keys, owner, sku);
+	return hf_hold_peek(hf_row_table(store, HF_HOLD), keys, &hold, &rival);
 }
 
 /* All holds of the owner, by SKU; palloc'd. */
@@ -183,7 +198,7 @@ hf_hold_list(HfStore *store, const pg_uuid_t *owner, HfHold **holds)
 	return n;
 }
 
-/* Inserts holds, best in key order. 23505 if one is there. */
+/* Inserts holds, best in key order. 40001 if one is there. */
 void
 hf_hold_insert(HfStore *store, const HfHold *holds, int n)
 {
@@ -197,16 +212,6 @@ hf_hold_insert(HfStore *store, const HfHold *holds, int n)
 	else
 		hf_row_insert_many(store, table, values, n);
 	pfree(values);
-}
-
-/* Inserts a hold unless its owner has, or is just getting, one of that SKU; does not wait. */
-bool
-hf_hold_insert_new(HfStore *store, const HfHold *hold)
-{
-	Datum values[COLUMNS];
-
-	hf_hold_form(hold, values);
-	return hf_row_insert_new(store, hf_row_table(store, HF_HOLD), values);
 }
 
 /* Writes the hold in place of the version it was read from. */

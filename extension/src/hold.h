@@ -51,7 +51,7 @@ extern bool hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHo
 extern bool hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold);
 extern int hf_hold_list(HfStore *store, const pg_uuid_t *owner, HfHold **holds);
 extern void hf_hold_insert(HfStore *store, const HfHold *holds, int n);
-extern bool hf_hold_insert_new(HfStore *store, const HfHold *hold);
+extern bool hf_hold_exists(HfStore *store, const pg_uuid_t *owner, int64 sku);
 extern HfWrite hf_hold_update(HfStore *store, const HfHold *hold, bool wait);
 extern int64 hf_hold_due_units(HfStore *store, int64 sku, TimestampTz now, Snapshot snapshot);
 extern int64 hf_hold_expire(HfStore *store, int64 sku, int64 units, int limit, bool wait,

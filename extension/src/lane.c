@@ -112,7 +112,7 @@ hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
 		*lane = (home + probe * STRIDE) % hint->lanes;
-		if (hf_lane_lock(sku, *lane, false))
+		if (hf_lane_lock(store, sku, *lane, false))
 			return hf_lane_take_locked(store, hint, *lane, want, false, probe > 0);
 	}
 	return false;
@@ -158,7 +158,7 @@ hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
 	int64 left;
 
 	if (home == from || !hf_lane_row_find(store, sku, from, &rich) ||
-		rich.available < 2 * HF_LANE_UNITS_MIN || !hf_lane_lock(sku, home, false))
+		rich.available < 2 * HF_LANE_UNITS_MIN || !hf_lane_lock(store, sku, home, false))
 		return;
 	if (hf_lane_row_add(store, sku, home, rich.available / 2, false, &left) != HF_LANE_DONE)
 		return;
@@ -174,8 +174,7 @@ hf_lane_refill_home(HfStore *store, HfHint *hint, int home, int from)
  * false with a lane means that its units went meanwhile, or that it is time to look around again.
  */
 static bool
-hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, TimestampTz since,
-					int *lane)
+hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, int *lane)
 {
 	HfHint *hint = hf_lane_hint(store, sku, true);
 	int home = hint->home;
@@ -191,7 +190,7 @@ hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, Tim
 		if (candidate->available < want || rich != (i < survey->lanes))
 			continue;
 		*lane = candidate->lane;
-		if (!hf_lane_lock(sku, *lane, false))
+		if (!hf_lane_lock(store, sku, *lane, false))
 			missed = true;
 		else if (hf_lane_take_locked(store, hint, *lane, want, false, missed))
 		{
@@ -199,7 +198,7 @@ hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, Tim
 			return true;
 		}
 	}
-	return missed && hf_lane_wait_a_while(sku, *lane, since) &&
+	return missed && hf_lane_wait_a_while(store, sku, *lane) &&
 		hf_lane_take_locked(store, hint, *lane, want, true, true);
 }
 
@@ -210,7 +209,7 @@ hf_lane_gather_one(HfStore *store, int64 sku, int lane, int64 want, bool wait, i
 	HfLane now;
 	int64 take, left;
 
-	if (!hf_lane_lock(sku, lane, wait))
+	if (!hf_lane_lock(store, sku, lane, wait))
 		return;
 	take = hf_lane_row_find(store, sku, lane, &now) ? Min(now.available, want - *got) : 0;
 	if (take > 0 && hf_lane_row_add(store, sku, lane, -take, false, &left) == HF_LANE_DONE)
@@ -230,17 +229,17 @@ hf_lane_gather(HfStore *store, int64 sku, int64 want, int *lane)
 	HfSurvey *survey = palloc(sizeof(HfSurvey));
 	int64 got = 0;
 
-	(void) hf_lane_lock(sku, HF_LANE_SET, true);
+	(void) hf_lane_lock(store, sku, HF_LANE_SET, true);
 	*lane = hf_lane_lock_any(store, sku);
 	hf_lane_survey(store, sku, survey);
 	for (int wait = 0; wait <= 1; wait++)
 	{
-		int ended = EXPIRE_MAX;
+		int ended = 1;
 
 		for (int i = 0; i < survey->lanes && got < want; i++)
 			if (survey->lane[i].available > 0)
 				hf_lane_gather_one(store, sku, survey->lane[i].lane, want, wait, &got);
-		while (survey->due > 0 && got < want && ended == EXPIRE_MAX)
+		while (survey->due > 0 && got < want && ended > 0)
 			got += hf_hold_expire(store, sku, PG_INT64_MAX, EXPIRE_MAX, wait, &ended);
 	}
 	pfree(survey);
@@ -260,13 +259,11 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 {
 	HfSurvey *survey;
 	HfTake result;
-	TimestampTz since;
 
 	*units = want;
 	if (hf_lane_take_home(store, sku, want, lane))
 		return HF_TAKEN;
 
-	since = GetCurrentTimestamp();
 	survey = palloc(sizeof(HfSurvey));
 	for (;;)
 	{
@@ -288,7 +285,7 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 		}
 		result = HF_TAKEN;
 		*lane = -1;
-		if (hf_lane_take_single(store, survey, sku, *units, since, lane))
+		if (hf_lane_take_single(store, survey, sku, *units, lane))
 			break;
 		if (*lane >= 0)
 			continue; /* somebody was quicker: look again */
@@ -315,7 +312,7 @@ hf_lane_lock_free(HfStore *store, int64 sku)
 	{
 		int lane = (hint->home + probe * STRIDE) % hint->lanes;
 
-		if (hf_lane_lock(sku, lane, false))
+		if (hf_lane_lock(store, sku, lane, false))
 			return lane;
 	}
 	return -1;
@@ -329,7 +326,7 @@ hf_lane_lock_any(HfStore *store, int64 sku)
 
 	if (lane >= 0)
 		return lane;
-	(void) hf_lane_lock(sku, 0, true);
+	(void) hf_lane_lock(store, sku, 0, true);
 	return 0;
 }
 
@@ -342,7 +339,7 @@ hf_lane_add(HfStore *store, int64 sku, int lane, int64 units)
 	if (hf_lane_row_add(store, sku, lane, units, false, &left) == HF_LANE_DONE)
 		return true;
 	hf_lane_unlock(sku, lane);
-	(void) hf_lane_lock(sku, 0, true);
+	(void) hf_lane_lock(store, sku, 0, true);
 	if (hf_lane_row_add(store, sku, 0, units, false, &left) == HF_LANE_DONE)
 		return true;
 	hf_lane_unlock(sku, 0);
@@ -373,7 +370,7 @@ hf_lane_receive(HfStore *store, int64 sku, int64 units)
 	if (hf_lane_give(store, sku, units))
 		return;
 	/* Two who make the same SKU known queue at its lane 0; the second finds it made. */
-	(void) hf_lane_lock(sku, 0, true);
+	(void) hf_lane_lock(store, sku, 0, true);
 	if (hf_lane_row_add(store, sku, 0, units, false, &left) != HF_LANE_DONE)
 		hf_lane_row_insert(store, sku, 0, units);
 }

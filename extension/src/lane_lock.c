@@ -7,13 +7,14 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/timestamp.h"
 
 #include "guc.h"
 #include "lane_lock.h"
@@ -51,70 +52,49 @@ hf_lane_wait_context(void *arg)
 	errcontext("while waiting for units of SKU %lld", (long long) *(int64 *) arg);
 }
 
-/* Waits for the lock, at most so many milliseconds; 0: for ever. Then 55P03. */
+/* Waits for the lock within lock_timeout. */
 static void
-hf_lane_wait(const LOCKTAG *tag, int64 sku, int timeout)
+hf_lane_wait(const LOCKTAG *tag, int64 sku)
 {
 	ErrorContextCallback context = {.previous = error_context_stack,
 									.callback = hf_lane_wait_context,
 									.arg = &sku};
-	int session_timeout = LockTimeout;
-	ResourceOwner owner = CurrentResourceOwner;
 
 	error_context_stack = &context;
-	PG_TRY();
-	{
-		LockTimeout = timeout;
-		(void) hf_lane_acquire(tag, true);
-	}
-	PG_FINALLY();
-	{
-		LockTimeout = session_timeout;
-		CurrentResourceOwner = owner;
-	}
-	PG_END_TRY();
+	(void) hf_lane_acquire(tag, true);
+	CHECK_FOR_INTERRUPTS();
 	error_context_stack = context.previous;
-}
-
-/* The longest wait that the settings allow; 0: none. */
-static int
-hf_lane_timeout(void)
-{
-	if (hf_lock_timeout == 0 || LockTimeout == 0)
-		return Max(hf_lock_timeout, LockTimeout);
-	return Min(hf_lock_timeout, LockTimeout);
 }
 
 /*
  * Waits for the lock like hf_lane_lock(), but comes back with false after a while, so that a buyer
- * at a lane whose holder takes his time can look for units elsewhere; the settings bound the time
- * since he began to wait.  The while is a little longer
+ * at a lane whose holder takes his time can look for units elsewhere.  The while is a little longer
  * than deadlock_timeout: a deadlock is found all the same.  A subtransaction makes the time-out of
  * the lock manager, which is an error, harmless; it costs no transaction id.
  */
 bool
-hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
+hf_lane_wait_a_while(HfStore *store, int64 sku, int lane)
 {
 	LOCKTAG tag = hf_lane_tag(sku, lane);
-	int patience = DeadlockTimeout + 100;
-	int timeout = hf_lane_timeout();
-	long waited = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+	int patience = Min(DeadlockTimeout, INT_MAX - 100) + 100;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool locked = true;
 
 	if (!hf_lane_locking)
 		return true;
-	if (timeout != 0 && timeout - waited <= patience)
+	hf_row_bound_wait(store);
+	if (LockTimeout != 0 && LockTimeout <= patience)
 	{
-		hf_lane_wait(&tag, sku, Max(timeout - waited, 1));
+		hf_lane_wait(&tag, sku);
 		return true;
 	}
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		hf_lane_wait(&tag, sku, patience);
+		hf_row_set_lock_timeout(patience);
+		hf_lane_wait(&tag, sku);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -140,7 +120,7 @@ hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since)
 
 /* Takes the lock until the transaction ends; without wait, false if somebody else has it. */
 bool
-hf_lane_lock(int64 sku, int lane, bool wait)
+hf_lane_lock(HfStore *store, int64 sku, int lane, bool wait)
 {
 	LOCKTAG tag = hf_lane_tag(sku, lane);
 
@@ -149,7 +129,10 @@ hf_lane_lock(int64 sku, int lane, bool wait)
 	if (hf_lane_acquire(&tag, false) != LOCKACQUIRE_NOT_AVAIL)
 		return true;
 	if (wait)
-		hf_lane_wait(&tag, sku, hf_lane_timeout());
+	{
+		hf_row_bound_wait(store);
+		hf_lane_wait(&tag, sku);
+	}
 	return wait;
 }
 

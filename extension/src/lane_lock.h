@@ -11,15 +11,16 @@
 #ifndef HF_LANE_LOCK_H
 #define HF_LANE_LOCK_H
 
-#include "datatype/timestamp.h"
 #include "storage/lock.h"
+
+#include "row.h"
 
 #define HF_LANE_LOCK_CLASS 0x4000
 /* Stands for a SKU's set of lanes: held to add or merge lanes and to expire the SKU's holds. */
 #define HF_LANE_SET 0x3FFF
 
-extern bool hf_lane_lock(int64 sku, int lane, bool wait);
-extern bool hf_lane_wait_a_while(int64 sku, int lane, TimestampTz since);
+extern bool hf_lane_lock(HfStore *store, int64 sku, int lane, bool wait);
+extern bool hf_lane_wait_a_while(HfStore *store, int64 sku, int lane);
 extern void hf_lane_unlock(int64 sku, int lane);
 extern int hf_lane_waiters(int64 sku, int lane);
 

@@ -197,8 +197,7 @@ hf_lane_row_insert(HfStore *store, int64 sku, int lane, int64 available)
 	Datum values[COLUMNS];
 
 	hf_lane_row_form(&row, values);
-	hf_lane_row_expect(hf_row_insert_new(store, hf_row_table(store, HF_LANE), values) ? HF_WRITTEN
-																					  : HF_CHANGED);
+	hf_row_insert(store, hf_row_table(store, HF_LANE), values, NULL);
 }
 
 /* Deletes a lane that was read under its lock. */

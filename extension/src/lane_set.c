@@ -27,7 +27,7 @@ hf_lane_split(HfStore *store, int64 sku, int lane, int64 units, int waiters)
 	int lanes, added;
 	int64 share, left;
 
-	if (units < 2 * HF_LANE_UNITS_MIN || !hf_lane_lock(sku, HF_LANE_SET, false))
+	if (units < 2 * HF_LANE_UNITS_MIN || !hf_lane_lock(store, sku, HF_LANE_SET, false))
 		return;
 	lanes = hf_lane_row_count(store, sku);
 	added = Min(Min(Max(waiters, 1), hf_lane_max - lanes), units / HF_LANE_UNITS_MIN - 1);
@@ -74,10 +74,10 @@ hf_lane_spread(HfStore *store, int64 sku, int lanes)
 	HfLane *old = palloc(sizeof(HfLane) * HF_LANE_LIMIT);
 	int n;
 
-	(void) hf_lane_lock(sku, HF_LANE_SET, true);
+	(void) hf_lane_lock(store, sku, HF_LANE_SET, true);
 	n = hf_lane_row_count(store, sku);
 	for (int i = 0; i < n; i++)
-		(void) hf_lane_lock(sku, i, true);
+		(void) hf_lane_lock(store, sku, i, true);
 	n = hf_lane_row_list(store, sku, NULL, old);
 	if (n > 0)
 		hf_lane_share_out(store, sku, old, n, lanes);
@@ -107,11 +107,11 @@ hf_lane_floor(HfStore *store, int64 sku)
 
 /* Takes the locks of lanes 0 to n - 1, all or none, without waiting. */
 static bool
-hf_lane_lock_all(int64 sku, int n)
+hf_lane_lock_all(HfStore *store, int64 sku, int n)
 {
 	for (int locked = 0; locked < n; locked++)
 	{
-		if (hf_lane_lock(sku, locked, false))
+		if (hf_lane_lock(store, sku, locked, false))
 			continue;
 		while (locked > 0)
 			hf_lane_unlock(sku, --locked);
@@ -120,8 +120,8 @@ hf_lane_lock_all(int64 sku, int n)
 	return true;
 }
 
-/* Halves the lanes if all are free and calm; gives up their locks if not. */
-static bool
+/* Halves the lanes if all are free and calm, and returns their number; if not, 0 and no locks. */
+static int
 hf_lane_merge_locked(HfStore *store, int64 sku, TimestampTz calm_before)
 {
 	int floor = hf_lane_floor(store, sku);
@@ -129,8 +129,8 @@ hf_lane_merge_locked(HfStore *store, int64 sku, TimestampTz calm_before)
 	HfLane *old;
 	bool calm;
 
-	if (n <= floor || !hf_lane_lock_all(sku, n))
-		return false;
+	if (n <= floor || !hf_lane_lock_all(store, sku, n))
+		return 0;
 	old = palloc(sizeof(HfLane) * HF_LANE_LIMIT);
 	calm = hf_lane_row_list(store, sku, NULL, old) == n;
 	for (int i = 0; i < n && calm; i++)
@@ -141,20 +141,22 @@ hf_lane_merge_locked(HfStore *store, int64 sku, TimestampTz calm_before)
 		while (n > 0)
 			hf_lane_unlock(sku, --n);
 	pfree(old);
-	return calm;
+	return n;
 }
 
 /*
  * Halves the lanes of a SKU that saw no contention since calm_before. Waits for nobody: a lane in
- * use is not calm. True if it merged.
+ * use is not calm. The number of locks it took, if it merged; else 0, and none are kept.
  */
-bool
+int
 hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before)
 {
-	if (!hf_lane_lock(sku, HF_LANE_SET, false))
-		return false;
-	if (hf_lane_merge_locked(store, sku, calm_before))
-		return true;
-	hf_lane_unlock(sku, HF_LANE_SET);
-	return false;
+	int locks;
+
+	if (!hf_lane_lock(store, sku, HF_LANE_SET, false))
+		return 0;
+	locks = hf_lane_merge_locked(store, sku, calm_before);
+	if (locks == 0)
+		hf_lane_unlock(sku, HF_LANE_SET);
+	return locks;
 }

@@ -14,6 +14,6 @@
 
 extern void hf_lane_split(HfStore *store, int64 sku, int lane, int64 units, int waiters);
 extern int hf_lane_spread(HfStore *store, int64 sku, int lanes);
-extern bool hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before);
+extern int hf_lane_merge(HfStore *store, int64 sku, TimestampTz calm_before);
 
 #endif

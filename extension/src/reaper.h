@@ -8,6 +8,6 @@
 #include "row.h"
 
 extern bool hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended);
-extern bool hf_reaper_merge(HfStore *store, int64 *sku, int limit);
+extern bool hf_reaper_merge(HfStore *store, int64 *sku);
 
 #endif

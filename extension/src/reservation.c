@@ -5,8 +5,8 @@
  * A reservation goes through four steps: find the owners' holds and lock them; take units, SKU by
  * SKU in ascending order, for all lines together; share them out, earlier lines first, all lines of
  * an owner or none; write the holds, new ones in one go.  Work is done per set: a batch costs one
- * decrement per lane and one multi-row insert.  The commonest case, one line of an owner who has
- * nothing yet, is tried first without looking (hf_reservation_try_new).
+ * decrement per lane and one multi-row insert.  One line of an owner who has nothing yet, the
+ * commonest case, takes a shorter way (hf_reservation_try_new).
  *
  * Locks: hold rows by owner and SKU, then lanes by SKU (lane.c).  Two sessions that make a hold of
  * the same owner and SKU in the same instant meet at the primary key: the second gets 40001.
@@ -135,6 +135,15 @@ hf_reservation_sort(HfReservation *r)
 	hf_reservation_fail_groups(r);
 }
 
+/* Says why a want cannot be. */
+static void
+hf_want_refuse(HfWant *want, HfTake result, int64 left)
+{
+	want->left = left;
+	want->verdict =
+		result == HF_UNKNOWN_SKU ? ERRCODE_HF_UNKNOWN_SKU : ERRCODE_HF_INSUFFICIENT_STOCK;
+}
+
 /* The row that a good want makes or remakes. */
 static HfHold
 hf_want_hold(const HfReservation *r, const HfWant *want)
@@ -154,26 +163,39 @@ hf_want_hold(const HfReservation *r, const HfWant *want)
 	return hold;
 }
 
+/* Sets the time of decision. To be called when there is no more to wait for. */
+void
+hf_reservation_clock(HfReservation *r)
+{
+	r->now = GetCurrentTimestamp();
+	r->deadline = r->now + r->ttl;
+}
+
 /*
- * One want of an owner who, presumably, has no hold of the SKU: takes the units and inserts,
- * letting the primary key tell if he has.  False, and nothing changed, if so or if units are
- * short: then the four steps must tell.
+ * The commonest case, one want of an owner who has no hold of the SKU: takes the units and inserts.
+ * False, and nothing changed, if he has one: then the four steps must tell.
  */
 bool
 hf_reservation_try_new(HfReservation *r)
 {
 	HfWant *want = r->want;
-	HfHold hold = hf_want_hold(r, want);
+	HfHold hold;
+	HfTake result;
 	int64 units;
-	int lane;
 
-	if (hf_lane_take(r->store, want->sku, want->quantity, HF_ALL_OR_NONE, &units, &lane) !=
-		HF_TAKEN)
+	if (hf_hold_exists(r->store, &want->owner, want->sku))
 		return false;
-	if (hf_hold_insert_new(r->store, &hold))
+	want->more = want->quantity;
+	result = hf_lane_take(r->store, want->sku, want->more, HF_ALL_OR_NONE, &units, &want->lane);
+	if (result != HF_TAKEN)
+	{
+		hf_want_refuse(want, result, units);
 		return true;
-	hf_lane_put(r->store, want->sku, lane, units);
-	return false;
+	}
+	hf_reservation_clock(r);
+	hold = hf_want_hold(r, want);
+	hf_hold_insert(r->store, &hold, 1);
+	return true;
 }
 
 /*
@@ -186,6 +208,7 @@ hf_want_meet_hold(HfReservation *r, HfWant *want)
 {
 	HfHold *hold = &want->hold;
 
+	hf_reservation_clock(r);
 	if (hf_hold_is_live(hold, r->now))
 	{
 		want->more = want->quantity - hold->quantity;
@@ -292,9 +315,7 @@ hf_want_fits(HfWant *want, const HfPool *pool)
 {
 	if (want->more <= 0 || want->more <= pool->units)
 		return true;
-	want->left = pool->result == HF_SHORT ? pool->left : pool->units;
-	want->verdict =
-		pool->result == HF_UNKNOWN_SKU ? ERRCODE_HF_UNKNOWN_SKU : ERRCODE_HF_INSUFFICIENT_STOCK;
+	hf_want_refuse(want, pool->result, pool->result == HF_SHORT ? pool->left : pool->units);
 	return false;
 }
 
@@ -355,36 +376,9 @@ hf_reservation_give_back(HfReservation *r)
 			hf_lane_put(r->store, r->want[i].sku, r->want[i].lane, r->want[i].more);
 }
 
-/* Inserts the new holds; a rival's hold of the same identity means: try again. */
-static void
-hf_reservation_insert(HfReservation *r, const HfHold *holds, int n)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		hf_hold_insert(r->store, holds, n);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the same hold is being made by another transaction"),
-				 errhint("Try again.")));
-	}
-	PG_END_TRY();
-}
-
 /*
- * Writes a hold that exists and that we have locked.  We ourselves may have ended it meanwhile: if
- * its deadline came while we waited for units, we took it for a stranger's.
+ * Writes a hold that exists and that we have locked.  If its deadline came while we waited for
+ * units, it is too late; we ourselves may have taken it for a stranger's and ended it.
  */
 static void
 hf_reservation_rewrite(HfReservation *r, const HfHold *hold)
@@ -392,7 +386,7 @@ hf_reservation_rewrite(HfReservation *r, const HfHold *hold)
 	HfHold now;
 
 	if (!hf_hold_find(r->store, &hold->owner, hold->sku, &now) ||
-		!ItemPointerEquals(&now.tid, (ItemPointer) &hold->tid) ||
+		!ItemPointerEquals(&now.tid, (ItemPointer) &hold->tid) || hf_hold_is_due(&now, r->now) ||
 		hf_hold_update(r->store, hold, true) != HF_WRITTEN)
 		hf_raise_changed();
 }
@@ -404,6 +398,7 @@ hf_reservation_write(HfReservation *r)
 	HfHold *made = palloc(sizeof(HfHold) * r->n);
 	int n = 0;
 
+	hf_reservation_clock(r);
 	for (int i = 0; i < r->n; i++)
 	{
 		HfWant *want = &r->want[i];
@@ -418,7 +413,7 @@ hf_reservation_write(HfReservation *r)
 			made[n++] = hold;
 	}
 	if (n > 0)
-		hf_reservation_insert(r, made, n);
+		hf_hold_insert(r->store, made, n);
 	pfree(made);
 	for (int i = 0; i < r->n; i++)
 		if (hf_want_is_good(&r->want[i]) && r->want[i].more < 0)

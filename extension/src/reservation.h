@@ -29,13 +29,15 @@ typedef struct HfReservation
 	HfStore *store;
 	HfWant *want; /* by owner and SKU */
 	int n;
-	TimestampTz now;
+	int64 ttl;		 /* microseconds */
+	TimestampTz now; /* time of decision, and the deadline that follows: */
 	TimestampTz deadline;
 	bool revive;		 /* a released or expired hold may come back */
 	HfAppetite appetite; /* of one SKU: is a part of what all want together any good? */
 } HfReservation;
 
 extern void hf_reservation_sort(HfReservation *r);
+extern void hf_reservation_clock(HfReservation *r);
 extern bool hf_reservation_try_new(HfReservation *r);
 extern void hf_reservation_find_holds(HfReservation *r);
 extern void hf_reservation_take(HfReservation *r);

@@ -24,8 +24,7 @@ static void
 hf_reserve_begin(HfReservation *r, const char *command, FunctionCallInfo fcinfo, int ttl_argument)
 {
 	r->store = hf_row_begin(command);
-	r->now = GetCurrentTimestamp();
-	r->deadline = hf_argument_deadline(fcinfo, ttl_argument, r->now);
+	r->ttl = hf_argument_ttl(fcinfo, ttl_argument);
 }
 
 static void
@@ -46,7 +45,9 @@ hf_reserve_or_raise(HfReservation *r)
 
 	r->appetite = HF_ALL_OR_NONE;
 	hf_reservation_raise(r);
-	if (r->n > 1 || !hf_reservation_try_new(r))
+	if (r->n == 1 && hf_reservation_try_new(r))
+		hf_reservation_raise(r);
+	else
 	{
 		hf_reservation_find_holds(r);
 		hf_reservation_raise(r);

@@ -6,12 +6,14 @@
  * method needs for them, so the hot paths go to it directly, as logical replication's apply does.
  * What the executor promises still holds: CHECK and NOT NULL constraints are evaluated, all indexes
  * maintained, AFTER ROW triggers fired (so that a watched table works), command counter advanced.
- * BEFORE triggers and rules on these tables are not honoured: nobody but the extension writes here.
+ * BEFORE ROW triggers are not for these tables: some writes fire them and some do not.
  *
  * Snapshots.  Every read that is given none takes a fresh one (of the transaction, under REPEATABLE
  * READ and SERIALIZABLE), so what is read after a lock was waited for is what the lock protects.
  * Every write is conditional on the row being the version that was read: otherwise it answers
  * HF_CHANGED under READ COMMITTED, and raises 40001 under the stricter levels.
+ *
+ * Waits are bounded (hf_row_bound_wait).
  *
  * Privileges.  None are checked here: EXECUTE on the SQL function is the privilege.
  */
@@ -23,13 +25,19 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "utils/lsyscache.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
+#include "guc.h"
 #include "row.h"
 
 /* For triggers on columns: an update of ours sets all columns that are not part of the key. */
@@ -78,10 +86,17 @@ hf_row_open_indexes(HfTable *table)
 	if (rri->ri_IndexRelationDescs != NULL)
 		return;
 	rri->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(k->nindexes, 1));
-	rri->ri_IndexRelationInfo = k->index_info;
-	for (; rri->ri_NumIndices < k->nindexes; rri->ri_NumIndices++)
-		rri->ri_IndexRelationDescs[rri->ri_NumIndices] =
-			index_open(k->index[rri->ri_NumIndices], RowExclusiveLock);
+	rri->ri_IndexRelationInfo = palloc(sizeof(IndexInfo *) * Max(k->nindexes, 1));
+	for (int i = 0; i < k->nindexes; i++)
+	{
+		Relation index = index_open(k->index[i], RowExclusiveLock);
+		IndexInfo *info = BuildIndexInfo(index);
+
+		info->ii_PredicateState = k->predicate[i];
+		rri->ri_IndexRelationDescs[i] = index;
+		rri->ri_IndexRelationInfo[i] = info;
+		rri->ri_NumIndices = i + 1;
+	}
 }
 
 /* The table, opened at first use and closed by hf_row_end(). */
@@ -122,6 +137,38 @@ hf_row_begin(const char *command)
 	return store;
 }
 
+/*
+ * To be called before anything that may wait for another transaction: all waits of a call together
+ * are bounded by holdfast.lock_timeout, and each by lock_timeout; then 55P03.
+ */
+void
+hf_row_bound_wait(HfStore *store)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long left;
+
+	if (hf_lock_timeout == 0)
+		return;
+	if (store->guc_nest_level == 0)
+	{
+		store->guc_nest_level = NewGUCNestLevel();
+		store->session_timeout = LockTimeout;
+		store->waiting_since = now;
+	}
+	left = Max(hf_lock_timeout - TimestampDifferenceMilliseconds(store->waiting_since, now), 1);
+	if (store->session_timeout != 0)
+		left = Min(left, store->session_timeout);
+	hf_row_set_lock_timeout(left);
+}
+
+/* Sets lock_timeout until the call, or the subtransaction, ends. */
+void
+hf_row_set_lock_timeout(int milliseconds)
+{
+	(void) set_config_option("lock_timeout", psprintf("%d", milliseconds), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Begins work that only reads, and so is good on a standby and in a parallel worker. */
 HfStore *
 hf_row_begin_reading(void)
@@ -143,6 +190,8 @@ hf_row_end(HfStore *store)
 	}
 	if (store->estate)
 		ExecCloseResultRelations(store->estate);
+	if (store->guc_nest_level != 0)
+		AtEOXact_GUC(true, store->guc_nest_level);
 	for (int i = 0; i < HF_TABLES; i++)
 	{
 		HfTable *table = &store->table[i];
@@ -257,49 +306,72 @@ hf_row_fill(TupleTableSlot *slot, Relation rel, const Datum *values, const bool 
 	slot->tts_tableOid = RelationGetRelid(rel);
 }
 
-/* Inserts one row. Raises 23505 if the key is taken, after waiting for whoever is taking it. */
+/*
+ * Called while an insert's error is being handled: a key of ours that another transaction has made
+ * in the same moment, or that our snapshot could not see, means "try again".
+ */
+static void
+hf_row_translate_conflict(HfTable *table, MemoryContext context)
+{
+	ErrorData *error;
+	char *primary;
+
+	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+		PG_RE_THROW();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	primary = get_rel_name(table->primary);
+	if (error->constraint_name == NULL || primary == NULL ||
+		strcmp(error->constraint_name, primary) != 0)
+		PG_RE_THROW();
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent insert"),
+			 errdetail("Another transaction has made the same row of \"%s\".",
+					   RelationGetRelationName(table->rel)),
+			 errhint("Try again.")));
+}
+
+/* Inserts one row. Waits for whoever is making the same key, and raises 40001 if he has. */
 void
 hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls)
 {
+	MemoryContext context = CurrentMemoryContext;
+
 	hf_row_open_indexes(table);
 	hf_row_fill(table->made, table->rel, values, nulls);
-	ExecSimpleRelationInsert(table->rri, store->estate, table->made);
-	ResetPerTupleExprContext(store->estate);
-	CommandCounterIncrement();
-}
-
-/*
- * Inserts one row if its primary key is free; does not wait.  False, and nothing inserted, if a row
- * with that key is there, or is being made or changed by another transaction.
- */
-bool
-hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values)
-{
-	List *primary = list_make1_oid(table->primary);
-	bool conflict = false;
-	List *recheck;
-
-	hf_row_open_indexes(table);
-	hf_row_fill(table->made, table->rel, values, NULL);
-	ExecConstraints(table->rri, table->made, store->estate);
-	table_tuple_insert(table->rel, table->made, GetCurrentCommandId(true), 0, NULL);
-	recheck = ExecInsertIndexTuples(table->rri, table->made, store->estate, false, true, &conflict,
-									primary);
-	if (!conflict)
-		ExecARInsertTriggers(store->estate, table->rri, table->made, recheck, NULL);
-	ResetPerTupleExprContext(store->estate);
-	CommandCounterIncrement();
-	if (conflict)
+	PG_TRY();
 	{
-		simple_table_tuple_delete(table->rel, &table->made->tts_tid, InvalidSnapshot);
-		CommandCounterIncrement();
+		ExecSimpleRelationInsert(table->rri, store->estate, table->made);
 	}
-	return !conflict;
+	PG_CATCH();
+	{
+		hf_row_translate_conflict(table, context);
+	}
+	PG_END_TRY();
+	ResetPerTupleExprContext(store->estate);
+	CommandCounterIncrement();
+}
+
+/* Inserts the rows in the slots with one pass over the heap, as COPY does. */
+static void
+hf_row_insert_slots(HfStore *store, HfTable *table, TupleTableSlot **slot, int n)
+{
+	table_multi_insert(table->rel, slot, n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		List *recheck =
+			ExecInsertIndexTuples(table->rri, slot[i], store->estate, false, false, NULL, NIL);
+
+		ExecARInsertTriggers(store->estate, table->rri, slot[i], recheck, NULL);
+		ResetPerTupleExprContext(store->estate);
+	}
 }
 
 /*
- * Inserts many rows with one pass over the heap, as COPY does; values holds nrows rows of the
- * table's width, none of them null.  Rows in key order keep the index warm.
+ * Inserts many rows; values holds nrows rows of the table's width, none of them null.  Rows in key
+ * order keep the index warm.  Errors as hf_row_insert().
  */
 void
 hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows)
@@ -307,7 +379,7 @@ hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrow
 	const int chunk = 256;
 	int natts = RelationGetNumberOfAttributes(table->rel);
 	TupleTableSlot **slot = palloc(sizeof(TupleTableSlot *) * Min(chunk, nrows));
-	CommandId cid = GetCurrentCommandId(true);
+	MemoryContext context = CurrentMemoryContext;
 	MemoryContext batch =
 		AllocSetContextCreate(CurrentMemoryContext, "holdfast rows", ALLOCSET_DEFAULT_SIZES);
 
@@ -317,27 +389,26 @@ hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrow
 	for (int done = 0; done < nrows; done += chunk)
 	{
 		int n = Min(chunk, nrows - done);
-		MemoryContext old;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
 		{
 			hf_row_fill(slot[i], table->rel, values + (Size) (done + i) * natts, NULL);
 			ExecConstraints(table->rri, slot[i], store->estate);
 			ResetPerTupleExprContext(store->estate);
 		}
-		old = MemoryContextSwitchTo(batch);
-		table_multi_insert(table->rel, slot, n, cid, 0, NULL);
-		MemoryContextSwitchTo(old);
-		for (int i = 0; i < n; i++)
+		MemoryContextSwitchTo(batch);
+		PG_TRY();
 		{
-			List *recheck =
-				ExecInsertIndexTuples(table->rri, slot[i], store->estate, false, false, NULL, NIL);
-
-			ExecARInsertTriggers(store->estate, table->rri, slot[i], recheck, NULL);
-			ResetPerTupleExprContext(store->estate);
+			hf_row_insert_slots(store, table, slot, n);
 		}
+		PG_CATCH();
+		{
+			hf_row_translate_conflict(table, context);
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
 		MemoryContextReset(batch);
-		CHECK_FOR_INTERRUPTS();
 	}
 	for (int i = 0; i < Min(chunk, nrows); i++)
 		ExecDropSingleTupleTableSlot(slot[i]);
@@ -372,12 +443,21 @@ hf_row_outcome(TM_Result result)
 	pg_unreachable();
 }
 
+/* Replaces the row version at tid by table->made. */
+static TM_Result
+hf_row_try_update(HfTable *table, ItemPointer tid, bool wait, bool *indexes)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+
+	return table_tuple_update(table->rel, tid, table->made, GetCurrentCommandId(true),
+							  InvalidSnapshot, InvalidSnapshot, wait, &failure, &mode, indexes);
+}
+
 /* Replaces the row version at tid; no column may be null. With wait, waits for a rival's end. */
 HfWrite
 hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values, bool wait)
 {
-	TM_FailureData failure;
-	LockTupleMode mode;
 	bool indexes;
 	ItemPointerData old = *tid;
 	TM_Result result;
@@ -385,8 +465,12 @@ hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *valu
 
 	hf_row_fill(table->made, table->rel, values, NULL);
 	ExecConstraints(table->rri, table->made, store->estate);
-	result = table_tuple_update(table->rel, &old, table->made, GetCurrentCommandId(true),
-								InvalidSnapshot, InvalidSnapshot, wait, &failure, &mode, &indexes);
+	result = hf_row_try_update(table, &old, false, &indexes);
+	if (result == TM_BeingModified && wait)
+	{
+		hf_row_bound_wait(store);
+		result = hf_row_try_update(table, &old, true, &indexes);
+	}
 	if (result == TM_Ok)
 	{
 		if (indexes)
@@ -411,6 +495,7 @@ hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
 	ItemPointerData old = *tid;
 	TM_Result result;
 
+	hf_row_bound_wait(store);
 	result = table_tuple_delete(table->rel, &old, GetCurrentCommandId(true), InvalidSnapshot,
 								InvalidSnapshot, true, &failure, false);
 	if (result == TM_Ok)
@@ -426,12 +511,13 @@ hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
  * False if it has been replaced meanwhile: read it again.
  */
 bool
-hf_row_lock(HfTable *table, ItemPointer tid)
+hf_row_lock(HfStore *store, HfTable *table, ItemPointer tid)
 {
 	TM_FailureData failure;
 	ItemPointerData locked = *tid;
 	TM_Result result;
 
+	hf_row_bound_wait(store);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = table_tuple_lock(table->rel, &locked, GetActiveSnapshot(), table->found,
 							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock, 0,

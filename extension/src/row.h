@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/skey.h"
+#include "datatype/timestamp.h"
 #include "executor/executor.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -28,8 +29,11 @@ typedef struct HfTable
 /* Everything one SQL-callable function needs from its beginning to its end. */
 typedef struct HfStore
 {
-	EState *estate; /* NULL when only reading */
-	bool triggers;	/* one of the tables has triggers */
+	EState *estate;		 /* NULL when only reading */
+	bool triggers;		 /* one of the tables has triggers */
+	int guc_nest_level;	 /* 0 until it first has to wait; then lock_timeout is ours */
+	int session_timeout; /* and these were the session's, and the time: */
+	TimestampTz waiting_since;
 	HfTable table[HF_TABLES];
 } HfStore;
 
@@ -53,6 +57,8 @@ typedef enum HfWrite
 extern HfStore *hf_row_begin(const char *command);
 extern HfStore *hf_row_begin_reading(void);
 extern void hf_row_end(HfStore *store);
+extern void hf_row_bound_wait(HfStore *store);
+extern void hf_row_set_lock_timeout(int milliseconds);
 extern HfTable *hf_row_table(HfStore *store, HfTableId id);
 
 extern void hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
@@ -62,12 +68,11 @@ extern void hf_row_stop(HfScan *scan);
 extern bool hf_row_fetch(HfTable *table, ItemPointerData root);
 
 extern void hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls);
-extern bool hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values);
 extern void hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows);
 extern HfWrite hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
 							 bool wait);
 extern HfWrite hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid);
-extern bool hf_row_lock(HfTable *table, ItemPointer tid);
+extern bool hf_row_lock(HfStore *store, HfTable *table, ItemPointer tid);
 
 static inline void
 hf_row_key_int8(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure,

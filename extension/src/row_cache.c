@@ -29,11 +29,15 @@ static HfKnown known[HF_TABLES] = {
 	[HF_MOVEMENT] = {.name = "stock_movement", .columns = 7},
 };
 
+/* Counts what the relcache has told us to forget. */
+static uint64 forgotten = 0;
+
 /* Relcache callback: forgets what is known of the relation, or of all. Only sets flags. */
 static void
 hf_row_forget(Datum arg, Oid relid)
 {
 	(void) arg;
+	forgotten++;
 	for (int i = 0; i < HF_TABLES; i++)
 		if (relid == InvalidOid || relid == known[i].relid)
 			known[i].valid = false;
@@ -83,6 +87,7 @@ hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
 		k->checks[i] = ExecPrepareExpr(stringToNode(constr->check[i].ccbin), estate);
 }
 
+/* Notes the indexes and prepares their predicates; all else about them is built at each opening. */
 static void
 hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
 {
@@ -90,17 +95,16 @@ hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
 	ListCell *lc;
 
 	k->index = palloc0(sizeof(Oid) * Max(list_length(oids), 1));
-	k->index_info = palloc0(sizeof(IndexInfo *) * Max(list_length(oids), 1));
+	k->predicate = palloc0(sizeof(ExprState *) * Max(list_length(oids), 1));
 	k->nindexes = 0;
 	foreach(lc, oids)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
-		IndexInfo *info = BuildIndexInfo(index);
+		List *predicate = RelationGetIndexPredicate(index);
 
-		if (info->ii_Predicate != NIL)
-			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
-		k->index[k->nindexes] = RelationGetRelid(index);
-		k->index_info[k->nindexes++] = info;
+		if (predicate != NIL)
+			k->predicate[k->nindexes] = ExecPrepareQual(predicate, estate);
+		k->index[k->nindexes++] = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
 }
@@ -111,7 +115,9 @@ hf_row_learn(HfKnown *k, Relation rel)
 {
 	MemoryContext old;
 	EState *estate;
+	uint64 before = forgotten;
 
+	k->valid = false;
 	if (RelationGetNumberOfAttributes(rel) != k->columns)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -139,7 +145,8 @@ hf_row_learn(HfKnown *k, Relation rel)
 	hf_row_prepare_checks(k, rel, estate);
 	hf_row_prepare_indexes(k, rel, estate);
 	MemoryContextSwitchTo(old);
-	k->valid = true;
+	/* Reading catalogues takes in invalidations: if one came, what we have read may be old. */
+	k->valid = forgotten == before;
 }
 
 /*

@@ -32,7 +32,7 @@ typedef struct HfKnown
 	ExprState **checks;
 	int nindexes;
 	Oid *index;
-	IndexInfo **index_info;
+	ExprState **predicate; /* of each index, or NULL */
 } HfKnown;
 
 extern void hf_row_register(void);

@@ -26,7 +26,9 @@ typedef struct HfWorkerSlot
 	Oid role; /* to connect as */
 	HfWorkerState state;
 	pid_t pid; /* 0: not yet known */
+	TimestampTz started_at;
 	TimestampTz retry_at;
+	int failures; /* in a row, up to 5 */
 } HfWorkerSlot;
 
 typedef struct HfShared

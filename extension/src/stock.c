@@ -181,9 +181,10 @@ holdfast_reap(PG_FUNCTION_ARGS)
 
 	hf_argument_quantity(limit, "p_limit");
 	store = hf_row_begin("holdfast.reap()");
-	hf_reaper_expire(store, &sku, limit, &ended);
+	while (hf_reaper_expire(store, &sku, limit - ended, &ended) && ended < limit)
+		;
 	sku = PG_INT64_MIN;
-	hf_reaper_merge(store, &sku, limit);
+	(void) hf_reaper_merge(store, &sku);
 	hf_row_end(store);
 	PG_RETURN_INT64(ended);
 }

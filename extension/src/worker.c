@@ -139,7 +139,8 @@ hf_utility_database(Node *command)
 			return NULL;
 		case T_CreatedbStmt:
 			foreach(lc, ((CreatedbStmt *) command)->options)
-				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0 &&
+					((DefElem *) lfirst(lc))->arg != NULL)
 					return defGetString((DefElem *) lfirst(lc));
 			return "template1";
 		default:
@@ -208,10 +209,11 @@ hf_launcher_role(void)
 	return InvalidOid;
 }
 
-/* Databases that can be connected to. */
+/* Databases that the role can connect to. The others are named once in the log. */
 static List *
-hf_launcher_databases(void)
+hf_launcher_databases(Oid role)
 {
+	static bool told = false;
 	List *databases = NIL;
 	Relation rel = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
@@ -221,20 +223,29 @@ hf_launcher_databases(void)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (database->datallowconn)
+		if (!database->datallowconn)
+			continue;
+		if (pg_database_aclcheck(database->oid, role, ACL_CONNECT) == ACLCHECK_OK)
 			databases = lappend_oid(databases, database->oid);
+		else if (!told)
+			ereport(LOG,
+					(errmsg("holdfast workers cannot connect to database \"%s\"",
+							NameStr(database->datname)),
+					 errhint("If it has the extension, grant CONNECT on it to role \"%s\".",
+							 hf_worker_role)));
 	}
+	told = true;
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return databases;
 }
 
-/* Starts a worker for the database in the slot, whose lock the caller holds. */
-static void
-hf_launcher_start(int index, Oid database, Oid role)
+/* Starts the worker of a slot that is marked running; if there is no room, it is to be tried again. */
+static bool
+hf_launcher_start(int index)
 {
-	HfWorkerSlot *slot = &hf_shared->slot[index];
 	static bool warned = false;
+	HfWorkerSlot *slot = &hf_shared->slot[index];
 	BackgroundWorker worker = {.bgw_flags =
 								   BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
 							   .bgw_start_time = BgWorkerStart_RecoveryFinished,
@@ -242,53 +253,102 @@ hf_launcher_start(int index, Oid database, Oid role)
 							   .bgw_main_arg = Int32GetDatum(index),
 							   .bgw_notify_pid = MyProcPid};
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "holdfast reaper of database %u", database);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "holdfast reaper of database %u", slot->database);
 	strlcpy(worker.bgw_type, "holdfast reaper", BGW_MAXLEN);
 	strlcpy(worker.bgw_library_name, "holdfast", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "hf_reaper_main", BGW_MAXLEN);
-
-	slot->database = database;
-	slot->role = role;
-	slot->pid = 0;
-	slot->retry_at = GetCurrentTimestamp() + RETRY;
-	slot->state = HF_WORKER_RUNNING;
 	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return;
+		return true;
+
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
 	slot->state = HF_WORKER_GONE;
-	slot->retry_at = GetCurrentTimestamp() + RESCAN;
+	slot->retry_at = GetCurrentTimestamp() + RETRY;
+	LWLockRelease(hf_shared->lock);
 	if (!warned)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no room for a holdfast worker"),
 				 errhint("Increase max_worker_processes.")));
 	warned = true;
+	return false;
 }
 
-/* The slot of the database, or a free one, or -1. The caller holds the lock. */
-static int
+/* Forgets databases that are gone, and workers that never came to life. */
+static void
+hf_launcher_clean_slots(List *databases)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+	{
+		HfWorkerSlot *slot = &hf_shared->slot[i];
+
+		if (slot->state == HF_WORKER_RUNNING && slot->pid == 0 && now - slot->started_at > RESCAN)
+			slot->state = HF_WORKER_GONE;
+		if (slot->state != HF_WORKER_RUNNING && !list_member_oid(databases, slot->database))
+			slot->state = HF_WORKER_NONE;
+	}
+	LWLockRelease(hf_shared->lock);
+}
+
+/* The slot of the database, or a free one, or NULL. The caller holds the lock. */
+static HfWorkerSlot *
 hf_launcher_find_slot(Oid database)
 {
-	int unused = -1;
+	HfWorkerSlot *unused = NULL;
 
 	for (int i = 0; i < HF_WORKERS_MAX; i++)
 	{
-		if (hf_shared->slot[i].state == HF_WORKER_NONE)
-			unused = unused < 0 ? i : unused;
-		else if (hf_shared->slot[i].database == database)
-			return i;
+		HfWorkerSlot *slot = &hf_shared->slot[i];
+
+		if (slot->state == HF_WORKER_NONE)
+			unused = unused == NULL ? slot : unused;
+		else if (slot->database == database)
+			return slot;
 	}
 	return unused;
 }
 
 /*
- * Starts the workers that are missing; with `rescan`, also looks where none was needed before.
- * True if some are to be tried again.
+ * Marks the slot of a database as running if a worker is to be started there now, and returns its
+ * number, or -1.  `known`: those whose worker has gone; else those of which nothing is known, and,
+ * with `rescan`, those where none was needed when we last looked.
  */
-static bool
-hf_launcher_round(bool rescan)
+static int
+hf_launcher_claim(Oid database, Oid role, bool known, bool rescan)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool again = false;
+	HfWorkerSlot *slot;
+	int index = -1;
+
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	slot = hf_launcher_find_slot(database);
+	if (slot != NULL &&
+		(known ? slot->state == HF_WORKER_GONE && slot->retry_at <= now
+			   : slot->state == HF_WORKER_NONE || (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
+	{
+		if (slot->state == HF_WORKER_NONE)
+			slot->failures = 0;
+		slot->database = database;
+		slot->role = role;
+		slot->pid = 0;
+		slot->started_at = slot->retry_at = now;
+		slot->state = HF_WORKER_RUNNING;
+		index = slot - hf_shared->slot;
+	}
+	LWLockRelease(hf_shared->lock);
+	return index;
+}
+
+/*
+ * Starts the workers that are missing, first those that have run before. Ends where there is no more
+ * room.
+ */
+static void
+hf_launcher_round(bool rescan)
+{
+	bool room = true;
 	Oid role;
 	List *databases;
 	ListCell *lc;
@@ -298,28 +358,29 @@ hf_launcher_round(bool rescan)
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	role = hf_launcher_role();
-	databases = OidIsValid(role) ? hf_launcher_databases() : NIL;
+	databases = OidIsValid(role) ? hf_launcher_databases(role) : NIL;
+	hf_launcher_clean_slots(databases);
+	for (int known = 1; known >= 0; known--)
+		foreach(lc, databases)
+		{
+			int index = room ? hf_launcher_claim(lfirst_oid(lc), role, known, rescan) : -1;
 
-	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < HF_WORKERS_MAX; i++)
-		if (hf_shared->slot[i].state != HF_WORKER_RUNNING &&
-			!list_member_oid(databases, hf_shared->slot[i].database))
-			hf_shared->slot[i].state = HF_WORKER_NONE;
-	foreach(lc, databases)
-	{
-		int i = hf_launcher_find_slot(lfirst_oid(lc));
-		HfWorkerSlot *slot = i < 0 ? NULL : &hf_shared->slot[i];
-
-		if (slot &&
-			(slot->state == HF_WORKER_NONE ||
-			 (slot->state == HF_WORKER_GONE && slot->retry_at <= now) ||
-			 (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
-			hf_launcher_start(i, lfirst_oid(lc), role);
-		again = again || (slot && slot->state == HF_WORKER_GONE);
-	}
-	LWLockRelease(hf_shared->lock);
+			room = room && (index < 0 || hf_launcher_start(index));
+		}
 	CommitTransactionCommand();
-	return again;
+}
+
+/* Are there workers to be started again? */
+static bool
+hf_launcher_has_more(void)
+{
+	bool more = false;
+
+	LWLockAcquire(hf_shared->lock, LW_SHARED);
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+		more = more || hf_shared->slot[i].state == HF_WORKER_GONE;
+	LWLockRelease(hf_shared->lock);
+	return more;
 }
 
 static void
@@ -342,17 +403,18 @@ hf_launcher_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
+	/* Before connecting: so it runs after an aborted transaction has let go of our lock. */
+	before_shmem_exit(hf_launcher_at_exit, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	before_shmem_exit(hf_launcher_at_exit, (Datum) 0);
 	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
 	hf_shared->launcher = MyLatch;
 	LWLockRelease(hf_shared->lock);
 
 	for (;;)
 	{
-		bool rescan, again;
+		bool rescan;
 
 		LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
 		rescan = hf_shared->rescan || GetCurrentTimestamp() - last_scan > RESCAN;
@@ -360,8 +422,8 @@ hf_launcher_main(Datum arg)
 		LWLockRelease(hf_shared->lock);
 		if (rescan)
 			last_scan = GetCurrentTimestamp();
-		again = hf_launcher_round(rescan);
-		hf_worker_wait((again ? RETRY : RESCAN) / 1000);
+		hf_launcher_round(rescan);
+		hf_worker_wait((hf_launcher_has_more() ? RETRY : RESCAN) / 1000);
 	}
 }
 
@@ -377,8 +439,11 @@ hf_worker_at_exit(int code, Datum arg)
 	slot->pid = 0;
 	if (slot->state == HF_WORKER_RUNNING)
 	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		slot->failures = now - slot->started_at > RESCAN ? 0 : Min(slot->failures + 1, 5);
+		slot->retry_at = Max(slot->retry_at, now + (RETRY << slot->failures) / 2);
 		slot->state = HF_WORKER_GONE;
-		slot->retry_at = Max(slot->retry_at, GetCurrentTimestamp() + RETRY);
 	}
 	if (hf_shared->launcher)
 		SetLatch(hf_shared->launcher);

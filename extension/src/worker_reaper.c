@@ -28,7 +28,7 @@ hf_reaper_expire_step(HfStore *store, int64 *sku)
 static bool
 hf_reaper_merge_step(HfStore *store, int64 *sku)
 {
-	return hf_reaper_merge(store, sku, hf_reaper_batch);
+	return hf_reaper_merge(store, sku);
 }
 
 /* Repeats a bounded step, each in a transaction of its own, until it has come through all SKUs. */
