@@ -32,8 +32,8 @@ format:        ## lay out the C sources
 	clang-format -i extension/src/*.[ch]
 
 clean:         ## remove what was built
-	$(MAKE) -C extension clean
-	rm -rf var/stage
+	@$(MAKE) -s --no-print-directory -C extension clean
+	@rm -rf var/stage
 
 distclean: clean ## remove the data of make run as well
 	@tools/run --remove

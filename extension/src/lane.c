@@ -39,7 +39,7 @@
 #include "lane_set.h"
 
 #define PROBES	   16 /* lanes tried before a buyer looks at all of them */
-#define STRIDE	   37 /* from one to the next: neighbours' neighbours do not pile up */
+#define STRIDE	   37 /* from one to the next, a prime: buyers do not pile up behind one another */
 #define EXPIRE_MAX 64 /* holds that one buyer takes back */
 #define HINT_LIFE  (1 * USECS_PER_SEC)
 
@@ -102,16 +102,24 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 	return true;
 }
 
+/* The lane to try at the n-th attempt, beginning with the session's own. */
+static int
+hf_lane_probe(const HfHint *hint, int n)
+{
+	int stride = hint->lanes % STRIDE == 0 ? 1 : STRIDE;
+
+	return (hint->home + n * stride) % hint->lanes;
+}
+
 /* The fast path: the session's own lane, or one of the next few, without waiting. */
 static bool
 hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 {
 	HfHint *hint = hf_lane_hint(store, sku, false);
-	int home = hint->home;
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		*lane = (home + probe * STRIDE) % hint->lanes;
+		*lane = hf_lane_probe(hint, probe);
 		if (hf_lane_lock(store, sku, *lane, false))
 			return hf_lane_take_locked(store, hint, *lane, want, false, probe > 0);
 	}
@@ -268,6 +276,7 @@ hf_lane_take(HfStore *store, int64 sku, int64 want, HfAppetite appetite, int64 *
 	for (;;)
 	{
 		int64 there;
+
 		CHECK_FOR_INTERRUPTS();
 		hf_lane_survey(store, sku, survey);
 		there = survey->in_lanes + survey->due;
@@ -310,7 +319,7 @@ hf_lane_lock_free(HfStore *store, int64 sku)
 
 	for (int probe = 0; probe < Min(hint->lanes, PROBES); probe++)
 	{
-		int lane = (hint->home + probe * STRIDE) % hint->lanes;
+		int lane = hf_lane_probe(hint, probe);
 
 		if (hf_lane_lock(store, sku, lane, false))
 			return lane;
