@@ -16,7 +16,7 @@
 
 int hf_lane_calm = 30;
 bool hf_lane_locking = true;
-int hf_lane_max = 512;
+int hf_lane_max = 1024;
 int hf_lifetime_max = 24 * 3600;
 int hf_lock_timeout = 5000;
 int hf_reaper_batch = 1000;
@@ -39,7 +39,7 @@ hf_guc_register(void)
 		&hf_lane_locking, true, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.lane_max",
 							"Most lanes that contention or set_lanes() gives a SKU.", NULL,
-							&hf_lane_max, 512, 1, HF_LANE_LIMIT, PGC_SUSET, 0, NULL, NULL, NULL);
+							&hf_lane_max, 1024, 1, HF_LANE_LIMIT, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.lifetime_max",
 							"Longest time from a hold's beginning to its last deadline.",
 							"Extending and holding again cannot go beyond it; a pinned hold can.",

@@ -11,7 +11,7 @@
  * that snapshot, in which a unit taken by a transaction still running counts as there.  Otherwise
  * the buyer waits for a lane that has enough, or gathers from several, or takes back due holds.
  *
- * Lanes adapt.  Whoever has had to wait, or sees somebody wait behind him, splits his lane; the
+ * Lanes adapt.  Whoever finds lanes locked, or sees somebody wait behind him, splits his lane; the
  * reaper merges lanes that saw no contention for a while.  A session remembers how many lanes a SKU
  * has and which one served it last; that memory is only a hint.
  *
@@ -40,6 +40,7 @@
 
 #define PROBES	   16 /* lanes tried before a buyer looks at all of them */
 #define STRIDE	   37 /* from one to the next, a prime: buyers do not pile up behind one another */
+#define MISSES_MAX 1  /* locked lanes that a buyer may find without making more */
 #define EXPIRE_MAX 64 /* holds that one buyer takes back */
 #define HINT_LIFE  (1 * USECS_PER_SEC)
 
@@ -76,15 +77,17 @@ hf_lane_hint(HfStore *store, int64 sku, bool renew)
 	return hint;
 }
 
-/* Takes units from a lane whose lock the caller has; gives up the lock if it cannot. */
+/*
+ * Takes units from a lane whose lock the caller has; gives up the lock if it cannot.  `missed`: how
+ * many lanes he found locked before this one, the one he waited for included.
+ */
 static bool
-hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool waited, bool missed)
+hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, int missed)
 {
 	int64 sku = hint->sku;
 	int64 left;
-	int waiters = hint->lanes < hf_lane_max ? hf_lane_waiters(sku, lane) : 0;
-	bool contended = waited || missed || waiters > 0;
-	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, contended, &left);
+	int crowd = hint->lanes < hf_lane_max ? hf_lane_waiters(sku, lane) : 0;
+	HfLaneChange change = hf_lane_row_add(store, sku, lane, -want, missed + crowd > 0, &left);
 
 	if (change != HF_LANE_DONE)
 	{
@@ -94,10 +97,12 @@ hf_lane_take_locked(HfStore *store, HfHint *hint, int lane, int64 want, bool wai
 		return false;
 	}
 	hint->home = lane;
-	if (waited || waiters > 0)
+	if (missed > MISSES_MAX)
+		crowd = Max(crowd, missed);
+	if (crowd > 0 && hint->lanes < hf_lane_max)
 	{
 		hint->read_at = 0;
-		hf_lane_split(store, sku, lane, left, waiters);
+		hf_lane_split(store, sku, lane, left, crowd);
 	}
 	return true;
 }
@@ -121,7 +126,7 @@ hf_lane_take_home(HfStore *store, int64 sku, int64 want, int *lane)
 	{
 		*lane = hf_lane_probe(hint, probe);
 		if (hf_lane_lock(store, sku, *lane, false))
-			return hf_lane_take_locked(store, hint, *lane, want, false, probe > 0);
+			return hf_lane_take_locked(store, hint, *lane, want, probe);
 	}
 	return false;
 }
@@ -188,7 +193,7 @@ hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, int
 	int home = hint->home;
 	int start = pg_prng_uint32(&pg_global_prng_state) % survey->lanes;
 	int64 enough = Max(want, survey->in_lanes / survey->lanes);
-	bool missed = false;
+	int missed = 0;
 
 	for (int i = 0; i < 2 * survey->lanes; i++)
 	{
@@ -199,15 +204,22 @@ hf_lane_take_single(HfStore *store, HfSurvey *survey, int64 sku, int64 want, int
 			continue;
 		*lane = candidate->lane;
 		if (!hf_lane_lock(store, sku, *lane, false))
-			missed = true;
-		else if (hf_lane_take_locked(store, hint, *lane, want, false, missed))
+			missed++;
+		else if (hf_lane_take_locked(store, hint, *lane, want, missed))
 		{
 			hf_lane_refill_home(store, hint, home, *lane);
 			return true;
 		}
 	}
-	return missed && hf_lane_wait_a_while(store, sku, *lane) &&
-		hf_lane_take_locked(store, hint, *lane, want, true, true);
+	if (missed == 0 || !hf_lane_wait_a_while(store, sku, *lane))
+		return false;
+	/* Who waited at the same lane before us may have made more: leave it to those behind us. */
+	if (hf_lane_row_count(store, sku) > survey->lanes)
+	{
+		hf_lane_unlock(sku, *lane);
+		return false;
+	}
+	return hf_lane_take_locked(store, hint, *lane, want, missed);
 }
 
 /* Takes what a lane has, up to `want`, if its lock can be had; adds it to *got. */

@@ -90,9 +90,13 @@ hf_row_open_indexes(HfTable *table)
 	for (int i = 0; i < k->nindexes; i++)
 	{
 		Relation index = index_open(k->index[i], RowExclusiveLock);
-		IndexInfo *info = BuildIndexInfo(index);
+		IndexInfo *info = k->index_info[i];
 
-		info->ii_PredicateState = k->predicate[i];
+		if (info == NULL)
+		{
+			info = BuildIndexInfo(index);
+			info->ii_PredicateState = k->predicate[i];
+		}
 		rri->ri_IndexRelationDescs[i] = index;
 		rri->ri_IndexRelationInfo[i] = info;
 		rri->ri_NumIndices = i + 1;

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -87,7 +88,10 @@ hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
 		k->checks[i] = ExecPrepareExpr(stringToNode(constr->check[i].ccbin), estate);
 }
 
-/* Notes the indexes and prepares their predicates; all else about them is built at each opening. */
+/*
+ * Notes the indexes and prepares what can be kept: predicates, and what there is to know of a B-tree
+ * without expressions.  Other kinds of index leave things of one call's memory in their IndexInfo.
+ */
 static void
 hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
 {
@@ -96,6 +100,7 @@ hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
 
 	k->index = palloc0(sizeof(Oid) * Max(list_length(oids), 1));
 	k->predicate = palloc0(sizeof(ExprState *) * Max(list_length(oids), 1));
+	k->index_info = palloc0(sizeof(IndexInfo *) * Max(list_length(oids), 1));
 	k->nindexes = 0;
 	foreach(lc, oids)
 	{
@@ -104,6 +109,11 @@ hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)
 
 		if (predicate != NIL)
 			k->predicate[k->nindexes] = ExecPrepareQual(predicate, estate);
+		if (index->rd_rel->relam == BTREE_AM_OID && RelationGetIndexExpressions(index) == NIL)
+		{
+			k->index_info[k->nindexes] = BuildIndexInfo(index);
+			k->index_info[k->nindexes]->ii_PredicateState = k->predicate[k->nindexes];
+		}
 		k->index[k->nindexes++] = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}

@@ -32,7 +32,8 @@ typedef struct HfKnown
 	ExprState **checks;
 	int nindexes;
 	Oid *index;
-	ExprState **predicate; /* of each index, or NULL */
+	ExprState **predicate;	/* of each index, or NULL */
+	IndexInfo **index_info; /* of each plain B-tree; NULL: to be built at each opening */
 } HfKnown;
 
 extern void hf_row_register(void);

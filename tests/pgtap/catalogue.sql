@@ -49,7 +49,7 @@ SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_
 
 -- Settings
 SELECT is((SELECT string_agg(format('%s %s %s%s', name, context, boot_val, unit), ', ' ORDER BY name) FROM pg_settings WHERE name LIKE 'holdfast.%'),
-    'holdfast.lane_calm sighup 30s, holdfast.lane_locking superuser on, holdfast.lane_max superuser 512, holdfast.lifetime_max superuser 86400s, '
+    'holdfast.lane_calm sighup 30s, holdfast.lane_locking superuser on, holdfast.lane_max superuser 1024, holdfast.lifetime_max superuser 86400s, '
     'holdfast.lock_timeout user 5000ms, holdfast.reaper_batch sighup 1000, holdfast.reaper_interval sighup 1000ms, holdfast.ttl_default user 600s, '
     'holdfast.ttl_max superuser 86400s, holdfast.worker_role sighup holdfast_worker', 'the settings, who may change them, and their defaults');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'holdfast.%' AND COALESCE(length(short_desc), 0) < 20), NULL,

@@ -55,8 +55,8 @@ UPDATE _holdfast.stock_lane SET contended_at = clock_timestamp() WHERE sku = 1 A
 SELECT is(undone($$SELECT holdfast.reap() || ' ' || lanes(1)::text$$), '0 {10,0,0,0}', 'unless one of them was contended lately');
 
 -- Limits
-SELECT is(undone('SELECT holdfast.set_lanes(1, 512)'), '512', 'as many lanes as holdfast.lane_max');
-SELECT refuses('SELECT holdfast.set_lanes(1, 513)', 'HF013', 'are the most', '513; it must be from 1 to 512', 'lane_max');
+SELECT is(undone('SELECT holdfast.set_lanes(1, 1024)'), '1024', 'as many lanes as holdfast.lane_max');
+SELECT refuses('SELECT holdfast.set_lanes(1, 1025)', 'HF013', 'are the most', '1025; it must be from 1 to 1024', 'lane_max');
 SELECT is(undone('SELECT holdfast.set_lanes(1, 1024)', 'SET LOCAL holdfast.lane_max = 1024'), '1024', 'which can be raised');
 SELECT is(undone('SELECT holdfast.set_lanes(1, 5)', 'SET LOCAL holdfast.lane_max = 4'), 'HF013', 'and lowered');
 SELECT refuses('SELECT holdfast.set_lanes(1, 0)', 'HF013', 'no lanes are refused', '0; it');
