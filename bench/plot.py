@@ -23,6 +23,8 @@ def draw(path, document, runs):
                     f'{document["begun"][:10]}', fontsize=9)
     figure.tight_layout()
     figure.savefig(path, metadata={'Date': None})
+    lines = [line.rstrip() for line in path.read_text().splitlines()]
+    path.write_text('\n'.join(lines) + '\n')
     return f'written: {path}'
 
 

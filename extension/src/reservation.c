@@ -302,7 +302,7 @@ hf_pool_fill(HfReservation *r, HfPool *pool, HfWant **wants, int n)
 	if (total > 0)
 		pool->result =
 			hf_lane_take(r->store, pool->sku, total, r->appetite, &pool->units, &pool->lane);
-	else if (puts_back)
+	if (puts_back && (total == 0 || pool->result != HF_TAKEN))
 		pool->lane = hf_lane_lock_any(r->store, pool->sku);
 	pool->left = pool->units;
 	if (pool->result != HF_TAKEN)

@@ -11,8 +11,8 @@
  * worker there; the worker looks for the extension, and either stays or marks the slot "not
  * needed" and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers), which
  * then looks again; databases copied from a template are found by looking again every RESCAN.  A
- * worker that exits for any other reason is started again after RETRY, as long as its database
- * exists.
+ * worker that exits for any other reason is started again after RETRY, and later and later if it
+ * keeps failing, as long as its database exists.
  *
  * Commands that need a database for themselves (DROP DATABASE, renaming, CREATE DATABASE from it,
  * moving it) send its worker away first, for as long as AWAY, so that they need no FORCE.
