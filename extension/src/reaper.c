@@ -36,7 +36,8 @@ hf_reaper_is_last(int64 *sku)
 
 /*
  * Ends due holds of one SKU and puts their units into a lane that nobody is using; returns their
- * number. 0 if the SKU is busy, or has no lanes: a dump is being restored, which writes holds first.
+ * number. 0 if the SKU is busy, or has no lanes: a dump is being restored, which writes holds
+ * first.
  */
 static int
 hf_reaper_expire_sku(HfStore *store, int64 sku, int limit)
@@ -83,8 +84,8 @@ hf_reaper_expire(HfStore *store, int64 *sku, int limit, int64 *ended)
 }
 
 /*
- * Merges lanes of calm SKUs from *sku on, until some LOCKS_MAX lanes are locked. True if there may be
- * more: call again, in another transaction, to go on at *sku.
+ * Merges lanes of calm SKUs from *sku on, until some LOCKS_MAX lanes are locked. True if there may
+ * be more: call again, in another transaction, to go on at *sku.
  */
 bool
 hf_reaper_merge(HfStore *store, int64 *sku)

@@ -89,8 +89,9 @@ hf_row_prepare_checks(HfKnown *k, Relation rel, EState *estate)
 }
 
 /*
- * Notes the indexes and prepares what can be kept: predicates, and what there is to know of a B-tree
- * without expressions.  Other kinds of index leave things of one call's memory in their IndexInfo.
+ * Notes the indexes and prepares what can be kept: predicates, and what there is to know of a
+ * B-tree without expressions.  Other kinds of index leave things of one call's memory in their
+ * IndexInfo.
  */
 static void
 hf_row_prepare_indexes(HfKnown *k, Relation rel, EState *estate)

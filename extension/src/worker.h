@@ -1,9 +1,12 @@
 /*
  * worker.h
- *		The launcher of background workers, and what each of them needs.
+ *		The launcher of background workers (launcher.c), and what each of them needs (worker.c).
  */
 #ifndef HF_WORKER_H
 #define HF_WORKER_H
+
+/* How long a worker that has exited is left alone, at first. */
+#define HF_WORKER_RETRY (2 * USECS_PER_SEC)
 
 extern void hf_worker_register(void);
 extern void hf_worker_begin(Datum slot);
