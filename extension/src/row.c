@@ -2,8 +2,9 @@
  * row.c
  *		Rows of the extension's own tables, read and written without the SQL layer.
  *
- * A reservation is two row changes.  Through SPI they cost several times what the table access
- * method needs for them, so the hot paths go to it directly, as logical replication's apply does.
+ * A reservation is two row changes.  Starting up the executor for them costs more processor time
+ * than the changes themselves (bench/README.md), so they go to the table access method directly, as
+ * logical replication's apply does.
  * What the executor promises still holds: CHECK and NOT NULL constraints are evaluated, all indexes
  * maintained, AFTER ROW triggers fired (so that a watched table works), command counter advanced.
  * BEFORE ROW triggers are not for these tables: some writes fire them and some do not.
