@@ -56,6 +56,16 @@ hf_line_by_sku(const void *a, const void *b)
 	return x->hold.sku < y->hold.sku ? -1 : x->hold.sku > y->hold.sku;
 }
 
+/* Says how a hold ended that the caller takes for live. */
+static void
+hf_ending_raise(const HfHold *hold)
+{
+	hf_raise_ended(hold,
+				   hold->state == HF_CONFIRMED
+					   ? "The units are sold; returns go through holdfast.give_back()."
+					   : "Hold the units again under a new owner.");
+}
+
 /* Reads a hold that must be there. */
 static void
 hf_line_find(HfEnding *e, HfLine *line)
@@ -131,7 +141,7 @@ hf_ending_all_lines(HfEnding *e, bool all_alive)
 	}
 	if (dead != NULL &&
 		(e->n == 0 || (all_alive && hf_hold_ending(dead) == ERRCODE_HF_HOLD_EXPIRED)))
-		hf_raise_ended(dead, "Hold the units again under a new owner.");
+		hf_ending_raise(dead);
 	if (e->n == 0)
 		hf_raise_unknown_hold(&e->owner, NULL);
 	pfree(holds);
@@ -165,7 +175,7 @@ static int64
 hf_line_check(const HfLine *line, TimestampTz now)
 {
 	if (!hf_hold_is_live(&line->hold, now))
-		hf_raise_ended(&line->hold, "Hold the units again under a new owner.");
+		hf_ending_raise(&line->hold);
 	if (line->quantity > line->hold.quantity)
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_EXCEEDS_HOLD), errmsg("more units than are held"),

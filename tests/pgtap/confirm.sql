@@ -12,7 +12,7 @@ SELECT is((SELECT bool_and(ended_at BETWEEN held_at AND clock_timestamp() AND en
     FROM holdfast.holds WHERE owner = owner('ann')), true, 'and have ended now, before their deadline');
 SELECT results_eq($$SELECT sku, kind, quantity, owner, reference FROM holdfast.movements WHERE kind <> 'received' ORDER BY sku$$,
     $$VALUES (1::bigint, 'sold', -4::bigint, owner('ann'), NULL::text), (2, 'sold', -2, owner('ann'), NULL)$$, 'each sale is a line of the ledger');
-SELECT refuses($$SELECT holdfast.confirm(owner('ann'))$$, 'HF007', 'nothing is sold twice', 'ended at', 'new owner');
+SELECT refuses($$SELECT holdfast.confirm(owner('ann'))$$, 'HF007', 'nothing is sold twice', 'ended at', 'give_back');
 SELECT refuses($$SELECT holdfast.confirm(owner('ann'), '{1}')$$, 'HF007', 'not by its name either', 'ended at');
 
 -- Named SKUs
