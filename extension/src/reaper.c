@@ -15,9 +15,9 @@
 #include "guc.h"
 #include "hold.h"
 #include "lane.h"
-#include "lane_set.h"
 #include "lane_lock.h"
 #include "lane_row.h"
+#include "lane_set.h"
 #include "reaper.h"
 
 /* Bounds of one transaction, for the sake of the shared lock table. */

@@ -13,11 +13,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/int.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "arguments.h"
@@ -164,7 +160,7 @@ hf_want_hold(const HfReservation *r, const HfWant *want)
 }
 
 /* Sets the time of decision. To be called when there is no more to wait for. */
-void
+static void
 hf_reservation_clock(HfReservation *r)
 {
 	r->now = GetCurrentTimestamp();

@@ -37,7 +37,6 @@ typedef struct HfReservation
 } HfReservation;
 
 extern void hf_reservation_sort(HfReservation *r);
-extern void hf_reservation_clock(HfReservation *r);
 extern bool hf_reservation_try_new(HfReservation *r);
 extern void hf_reservation_find_holds(HfReservation *r);
 extern void hf_reservation_take(HfReservation *r);
