@@ -7,9 +7,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "arguments.h"
@@ -29,6 +31,9 @@ hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type)
 {
 	ArrayType *array;
 	HfArray result;
+	int16 length;
+	bool by_value;
+	char align;
 
 	hf_argument_not_null(fcinfo, n, name);
 	array = PG_GETARG_ARRAYTYPE_P(n);
@@ -36,12 +41,9 @@ hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type)
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s has several dimensions", name),
 				 errhint("Pass one-dimensional arrays.")));
-	if (type == UUIDOID)
-		deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &result.value,
-						  &result.isnull, &result.n);
-	else
-		deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-						  &result.value, &result.isnull, &result.n);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &result.value, &result.isnull,
+					  &result.n);
 	if (result.n == 0)
 		ereport(ERROR, (errcode(ERRCODE_HF_INVALID_LINES), errmsg("%s is empty", name)));
 	if (result.n > HF_LINES_MAX)
@@ -78,6 +80,26 @@ hf_ttl_is_absurd(const Interval *ttl)
 	double days = ttl->month * 31.0 + ttl->day + (double) ttl->time / USECS_PER_DAY;
 
 	return days > 100000 || days < 0;
+}
+
+/*
+ * A composite result, of the columns that the function declares.  The descriptor is made at the
+ * session's first call and kept.
+ */
+Datum
+hf_result_record(TupleDesc *kept, FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	if (*kept == NULL)
+	{
+		TupleDesc declared;
+		MemoryContext old;
+
+		(void) get_call_result_type(fcinfo, NULL, &declared);
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		*kept = BlessTupleDesc(CreateTupleDescCopy(declared));
+		MemoryContextSwitchTo(old);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(*kept, values, nulls));
 }
 
 /* A time to live in microseconds, or the default. Refuses what the settings do not allow. */
@@ -164,6 +186,16 @@ hf_raise_unknown_hold(const pg_uuid_t *owner, const int64 *sku)
 							 (long long) *sku)
 				 : errdetail("Owner %s has no holds.", hf_uuid_text(owner)),
 			 errhint("Hold units with holdfast.reserve().")));
+	pg_unreachable();
+}
+
+void
+hf_raise_unknown_payment(int64 account, const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_HF_UNKNOWN_PAYMENT), errmsg("unknown payment"),
+			 errdetail("Account %lld has no payment %s.", (long long) account, hf_uuid_text(id)),
+			 errhint("Create it with holdfast.create_payment().")));
 	pg_unreachable();
 }
 

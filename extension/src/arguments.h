@@ -6,6 +6,7 @@
 #define HF_ARGUMENTS_H
 
 #include "datatype/timestamp.h"
+#include "access/tupdesc.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/uuid.h"
@@ -29,12 +30,14 @@ extern void hf_argument_not_null(FunctionCallInfo fcinfo, int n, const char *nam
 extern HfArray hf_argument_array(FunctionCallInfo fcinfo, int n, const char *name, Oid type);
 extern void hf_argument_array_without_nulls(const HfArray *array, const char *name);
 extern void hf_argument_same_length(int a, int b, const char *names);
+extern Datum hf_result_record(TupleDesc *kept, FunctionCallInfo fcinfo, Datum *values, bool *nulls);
 extern int64 hf_argument_ttl(FunctionCallInfo fcinfo, int n);
 extern void hf_argument_quantity(int64 quantity, const char *name);
 extern void hf_argument_units(int64 units, const char *name);
 extern void hf_check_lifetime(const pg_uuid_t *owner, TimestampTz held_at, TimestampTz deadline);
 extern void hf_raise_unknown_sku(int64 sku) pg_attribute_noreturn();
 extern void hf_raise_unknown_hold(const pg_uuid_t *owner, const int64 *sku) pg_attribute_noreturn();
+extern void hf_raise_unknown_payment(int64 account, const pg_uuid_t *id) pg_attribute_noreturn();
 extern void hf_raise_ended(const HfHold *hold, const char *hint) pg_attribute_noreturn();
 extern void hf_raise_changed(void) pg_attribute_noreturn();
 extern char *hf_uuid_text(const pg_uuid_t *uuid);

@@ -1,7 +1,7 @@
 /*
  * ending.c
- *		SQL functions on holds that exist: confirm(), release(), extend(), pin(), unpin(),
- *		give_back().
+ *		SQL functions on holds that exist: confirm(), release(), extend(), pin(), unpin(). Payments
+ *		use them too (ending.h).
  *
  * A hold ends exactly once.  Every function reads the owner's holds, decides for all of them before
  * it writes any, and writes each on condition that it is still the version that was read; if not,
@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "ending.h"
 #include "errors.h"
 #include "guc.h"
 #include "hold.h"
@@ -27,7 +28,6 @@ PG_FUNCTION_INFO_V1(holdfast_release);
 PG_FUNCTION_INFO_V1(holdfast_extend);
 PG_FUNCTION_INFO_V1(holdfast_pin);
 PG_FUNCTION_INFO_V1(holdfast_unpin);
-PG_FUNCTION_INFO_V1(holdfast_give_back);
 
 #define WHOLE (-1) /* a line's quantity: all that is held */
 
@@ -280,6 +280,18 @@ hf_act_pin(HfEnding *e, HfLine *line, TimestampTz now)
 	return 1;
 }
 
+/* Confirms all lines and enters them in the ledger. Returns the units. */
+static int64
+hf_ending_sell(HfEnding *e)
+{
+	int64 units = hf_ending_act(e, hf_act_confirm);
+
+	for (int i = 0; i < e->n; i++)
+		hf_movement_insert(e->store, HF_SOLD, e->line[i].hold.sku, -e->line[i].hold.quantity,
+						   e->line[i].hold.ended_at, &e->owner, (Datum) 0);
+	return units;
+}
+
 Datum
 holdfast_confirm(PG_FUNCTION_ARGS)
 {
@@ -287,10 +299,7 @@ holdfast_confirm(PG_FUNCTION_ARGS)
 	int64 units;
 
 	hf_ending_begin_lines(&e, "holdfast.confirm()", fcinfo, true);
-	units = hf_ending_act(&e, hf_act_confirm);
-	for (int i = 0; i < e.n; i++)
-		hf_movement_insert(e.store, HF_SOLD, e.line[i].hold.sku, -e.line[i].hold.quantity,
-						   e.line[i].hold.ended_at, &e.owner, (Datum) 0);
+	units = hf_ending_sell(&e);
 	hf_row_end(e.store);
 	PG_RETURN_INT64(units);
 }
@@ -374,52 +383,73 @@ holdfast_unpin(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(holds);
 }
 
-/* Refuses what was not sold, or has come back already; settles the quantity. */
-static int64
-hf_line_check_return(const HfLine *line)
+/* Pins all holds of the owner, who must have some and none expired. Returns the units. */
+int64
+hf_ending_pin(HfStore *store, const pg_uuid_t *owner)
 {
-	int64 left = line->hold.quantity - line->hold.returned;
+	HfEnding e = {.store = store, .owner = *owner};
+	int64 units = 0;
 
-	if (line->hold.state != HF_CONFIRMED)
-		ereport(ERROR,
-				(errcode(ERRCODE_HF_NOT_CONFIRMED), errmsg("hold has not been confirmed"),
-				 errdetail("Owner %s has bought none of SKU %lld.", hf_uuid_text(&line->hold.owner),
-						   (long long) line->hold.sku),
-				 errhint("Units that are only held go back with holdfast.release().")));
-	if (line->quantity > left || left == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_HF_EXCEEDS_SOLD), errmsg("more units than were sold"),
-				 errdetail("Owner %s bought %lld of SKU %lld and has given back %lld.",
-						   hf_uuid_text(&line->hold.owner), (long long) line->hold.quantity,
-						   (long long) line->hold.sku, (long long) line->hold.returned)));
-	return line->quantity == WHOLE ? left : line->quantity;
+	hf_ending_all_lines(&e, true);
+	(void) hf_ending_act(&e, hf_act_pin);
+	for (int i = 0; i < e.n; i++)
+		units += e.line[i].hold.quantity;
+	return units;
 }
 
-Datum
-holdfast_give_back(PG_FUNCTION_ARGS)
+/* The owner's live holds, locked, into e->line; returns their units. *expired: there are dead ones. */
+static int64
+hf_ending_lock_live(HfEnding *e, bool *expired)
 {
-	HfEnding e = {0};
-	HfLine line = {.quantity = WHOLE};
-	int64 units;
+	HfHold *holds;
+	int n = hf_hold_list(e->store, &e->owner, &holds);
+	int64 units = 0;
 
-	hf_argument_not_null(fcinfo, 1, "p_sku");
-	line.hold.sku = PG_GETARG_INT64(1);
-	if (!PG_ARGISNULL(2))
+	*expired = false;
+	e->line = palloc0(sizeof(HfLine) * Max(n, 1));
+	for (int i = 0; i < n; i++)
 	{
-		line.quantity = PG_GETARG_INT64(2);
-		hf_argument_quantity(line.quantity, "p_quantity");
+		HfLine *line = &e->line[e->n];
+
+		if (holds[i].state != HF_HELD)
+			continue;
+		line->hold = holds[i];
+		line->quantity = WHOLE;
+		hf_line_lock(e, line);
+		if (hf_hold_is_live(&line->hold, GetCurrentTimestamp()))
+			units += e->line[e->n++].hold.quantity;
+		else
+			*expired = *expired || line->hold.state != HF_RELEASED;
 	}
-	hf_ending_begin(&e, "holdfast.give_back()", fcinfo);
-	do
-	{
-		hf_line_find(&e, &line);
-		units = hf_line_check_return(&line);
-		line.hold.returned += units;
-	} while (hf_hold_update(e.store, &line.hold, true) != HF_WRITTEN);
-	if (!hf_lane_give(e.store, line.hold.sku, units))
-		hf_raise_unknown_sku(line.hold.sku);
-	hf_movement_insert(e.store, HF_GIVEN_BACK, line.hold.sku, units, GetCurrentTimestamp(),
-					   &e.owner, PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
-	hf_row_end(e.store);
-	PG_RETURN_INT64(units);
+	return units;
+}
+
+/* Gives the owner's pinned holds a deadline again, if there are any. */
+void
+hf_ending_unpin(HfStore *store, const pg_uuid_t *owner)
+{
+	HfEnding e = {.store = store, .owner = *owner};
+	bool expired;
+	int n = 0;
+
+	e.ttl = Min(hf_ttl_default, Min(hf_ttl_max, hf_lifetime_max)) * USECS_PER_SEC;
+	(void) hf_ending_lock_live(&e, &expired);
+	for (int i = 0; i < e.n; i++)
+		if (hf_hold_is_pinned(&e.line[i].hold))
+			e.line[n++] = e.line[i];
+	e.n = n;
+	(void) hf_ending_act(&e, hf_act_unpin);
+}
+
+/* Sells all that the owner holds, if that is exactly so many units; else false, and none is sold. */
+bool
+hf_ending_confirm(HfStore *store, const pg_uuid_t *owner, int64 units)
+{
+	HfEnding e = {.store = store, .owner = *owner};
+	bool expired;
+
+	if (hf_ending_lock_live(&e, &expired) != units || units == 0 || expired)
+		return false;
+	(void) hf_ending_sell(&e);
+	return true;
 }

@@ -14,6 +14,8 @@
 
 #include "guc.h"
 
+int hf_key_retention = 24 * 3600;
+int hf_key_wait = 1000;
 int hf_lane_calm = 30;
 bool hf_lane_locking = true;
 int hf_lane_max = 1024;
@@ -28,6 +30,15 @@ char *hf_worker_role = NULL;
 void
 hf_guc_register(void)
 {
+	DefineCustomIntVariable("holdfast.key_retention",
+							"Shortest time that an idempotency key is remembered.",
+							"Keys are dropped all at once, between one and two of these later.",
+							&hf_key_retention, 24 * 3600, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("holdfast.key_wait",
+							"Longest that a call waits for another one with the same key.",
+							"Then the key is in flight.", &hf_key_wait, 1000, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.lane_calm",
 							"Time without contention after which a SKU's lanes are merged by half.",
 							NULL, &hf_lane_calm, 30, 1, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,

@@ -8,6 +8,8 @@
 /* What the storage can bear: lane numbers above it are taken by other locks (lane.h). */
 #define HF_LANE_LIMIT 1024
 
+extern int hf_key_retention;
+extern int hf_key_wait;
 extern int hf_lane_calm;
 extern int hf_lane_max;
 extern bool hf_lane_locking;

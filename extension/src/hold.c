@@ -14,14 +14,9 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
-#include "access/tableam.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -107,36 +102,6 @@ hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold)
 }
 
 /*
- * One look with a snapshot that sees what is not yet committed. True with the hold as it will be
- * if all others commit; *rival is the transaction to wait for before believing it.
- */
-static bool
-hf_hold_peek(HfTable *table, ScanKeyData *keys, HfHold *hold, TransactionId *rival)
-{
-	SnapshotData dirty;
-	HfScan scan;
-	bool found;
-
-	InitDirtySnapshot(dirty);
-	hf_row_scan(&scan, table, table->primary, keys, 2, &dirty);
-	found = hf_row_next(&scan, ForwardScanDirection);
-	*rival = InvalidTransactionId;
-	if (found)
-	{
-		*rival = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-		hf_hold_read(table->found, hold);
-		/* A committed row that our transaction's snapshot cannot see: it must not act on it. */
-		if (IsolationUsesXactSnapshot() && !TransactionIdIsValid(*rival) &&
-			!table_tuple_satisfies_snapshot(table->rel, table->found, GetTransactionSnapshot()))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update")));
-	}
-	hf_row_stop(&scan);
-	return found;
-}
-
-/*
  * Reads the hold and locks its row until the transaction ends; waits for whoever is making or
  * changing it. False if there is none.
  */
@@ -147,33 +112,22 @@ hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold 
 	ScanKeyData keys[2];
 
 	hf_hold_key(keys, owner, sku);
-	for (;;)
-	{
-		TransactionId rival;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!hf_hold_peek(table, keys, hold, &rival))
-			return false;
-		if (TransactionIdIsValid(rival))
-		{
-			hf_row_bound_wait(store);
-			XactLockTableWait(rival, table->rel, &hold->tid, XLTW_FetchUpdated);
-		}
-		else if (hf_row_lock(store, table, &hold->tid))
-			return true;
-	}
+	if (!hf_row_find_and_lock(store, table, keys, 2))
+		return false;
+	hf_hold_read(table->found, hold);
+	return true;
 }
 
 /* Is there a hold, or is one being made? Waits for nobody. */
 bool
 hf_hold_exists(HfStore *store, const pg_uuid_t *owner, int64 sku)
 {
+	HfTable *table = hf_row_table(store, HF_HOLD);
 	ScanKeyData keys[2];
-	HfHold hold;
 	TransactionId rival;
 
 	hf_hold_key(keys, owner, sku);
-	return hf_hold_peek(hf_row_table(store, HF_HOLD), keys, &hold, &rival);
+	return hf_row_peek(table, table->primary, keys, 2, &rival);
 }
 
 /* All holds of the owner, by SKU; palloc'd. */
@@ -222,7 +176,7 @@ hf_hold_update(HfStore *store, const HfHold *hold, bool wait)
 	ItemPointerData tid = hold->tid;
 
 	hf_hold_form(hold, values);
-	return hf_row_update(store, hf_row_table(store, HF_HOLD), &tid, values, wait);
+	return hf_row_update(store, hf_row_table(store, HF_HOLD), &tid, values, NULL, wait);
 }
 
 static void

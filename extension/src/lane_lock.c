@@ -9,11 +9,9 @@
 
 #include <limits.h>
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
-#include "utils/memutils.h"
 #include "utils/resowner.h"
 
 #include "guc.h"
@@ -66,56 +64,32 @@ hf_lane_wait(const LOCKTAG *tag, int64 sku)
 	error_context_stack = context.previous;
 }
 
+typedef struct HfLaneWait
+{
+	LOCKTAG tag;
+	int64 sku;
+} HfLaneWait;
+
+static void
+hf_lane_wait_for(void *arg)
+{
+	HfLaneWait *w = arg;
+
+	hf_lane_wait(&w->tag, w->sku);
+}
+
 /*
  * Waits for the lock like hf_lane_lock(), but comes back with false after a while, so that a buyer
  * at a lane whose holder takes his time can look for units elsewhere.  The while is a little longer
- * than deadlock_timeout: a deadlock is found all the same.  A subtransaction makes the time-out of
- * the lock manager, which is an error, harmless; it costs no transaction id.
+ * than deadlock_timeout: a deadlock is found all the same.
  */
 bool
 hf_lane_wait_a_while(HfStore *store, int64 sku, int lane)
 {
-	LOCKTAG tag = hf_lane_tag(sku, lane);
-	int patience = Min(DeadlockTimeout, INT_MAX - 100) + 100;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool locked = true;
+	HfLaneWait w = {hf_lane_tag(sku, lane), sku};
 
-	if (!hf_lane_locking)
-		return true;
-	hf_row_bound_wait(store);
-	if (LockTimeout != 0 && LockTimeout <= patience)
-	{
-		hf_lane_wait(&tag, sku);
-		return true;
-	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		hf_row_set_lock_timeout(patience);
-		hf_lane_wait(&tag, sku);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-		FreeErrorData(error);
-		locked = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return locked;
+	return !hf_lane_locking ||
+		hf_row_wait_a_while(store, Min(DeadlockTimeout, INT_MAX - 100) + 100, hf_lane_wait_for, &w);
 }
 
 /* Takes the lock until the transaction ends; without wait, false if somebody else has it. */

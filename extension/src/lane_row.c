@@ -155,7 +155,7 @@ hf_lane_row_add(HfStore *store, int64 sku, int lane, int64 delta, bool contended
 		if (contended)
 			row.contended_at = GetCurrentTimestamp();
 		hf_lane_row_form(&row, values);
-		if (hf_row_update(store, hf_row_table(store, HF_LANE), &row.tid, values, true) ==
+		if (hf_row_update(store, hf_row_table(store, HF_LANE), &row.tid, values, NULL, true) ==
 			HF_WRITTEN)
 		{
 			*left = row.available;
@@ -183,7 +183,8 @@ hf_lane_row_set(HfStore *store, const HfLane *row)
 	Datum values[COLUMNS];
 
 	hf_lane_row_form(row, values);
-	hf_lane_row_expect(hf_row_update(store, hf_row_table(store, HF_LANE), &tid, values, true));
+	hf_lane_row_expect(
+		hf_row_update(store, hf_row_table(store, HF_LANE), &tid, values, NULL, true));
 }
 
 /*

@@ -13,7 +13,7 @@
  * READ and SERIALIZABLE), so what is read after a lock was waited for is what the lock protects.
  * Writes are in row_write.c.
  *
- * Waits are bounded (hf_row_bound_wait).
+ * Waits are bounded (row_wait.c).
  *
  * Privileges.  None are checked here: EXECUTE on the SQL function is the privilege.
  */
@@ -100,38 +100,6 @@ hf_row_begin(const char *command)
 	store->estate = CreateExecutorState();
 	AfterTriggerBeginQuery();
 	return store;
-}
-
-/*
- * To be called before anything that may wait for another transaction: all waits of a call together
- * are bounded by holdfast.lock_timeout, and each by lock_timeout; then 55P03.
- */
-void
-hf_row_bound_wait(HfStore *store)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	long left;
-
-	if (hf_lock_timeout == 0)
-		return;
-	if (store->guc_nest_level == 0)
-	{
-		store->guc_nest_level = NewGUCNestLevel();
-		store->session_timeout = LockTimeout;
-		store->waiting_since = now;
-	}
-	left = Max(hf_lock_timeout - TimestampDifferenceMilliseconds(store->waiting_since, now), 1);
-	if (store->session_timeout != 0)
-		left = Min(left, store->session_timeout);
-	hf_row_set_lock_timeout(left);
-}
-
-/* Sets lock_timeout until the call, or the subtransaction, ends. */
-void
-hf_row_set_lock_timeout(int milliseconds)
-{
-	(void) set_config_option("lock_timeout", psprintf("%d", milliseconds), PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* Begins work that only reads, and so is good on a standby and in a parallel worker. */

@@ -58,19 +58,24 @@ extern HfStore *hf_row_begin(const char *command);
 extern HfStore *hf_row_begin_reading(void);
 extern void hf_row_end(HfStore *store);
 extern void hf_row_bound_wait(HfStore *store);
-extern void hf_row_set_lock_timeout(int milliseconds);
+extern bool hf_row_wait_a_while(HfStore *store, int milliseconds, void (*wait)(void *), void *arg);
 extern HfTable *hf_row_table(HfStore *store, HfTableId id);
 
 extern void hf_row_scan(HfScan *scan, HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
 						Snapshot snapshot);
 extern bool hf_row_next(HfScan *scan, ScanDirection direction);
 extern void hf_row_stop(HfScan *scan);
+extern bool hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
+						TransactionId *rival);
+extern bool hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkeys);
 extern bool hf_row_fetch(HfTable *table, ItemPointerData root);
 
 extern void hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *nulls);
+extern bool hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values,
+							  const bool *nulls);
 extern void hf_row_insert_many(HfStore *store, HfTable *table, const Datum *values, int nrows);
 extern HfWrite hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
-							 bool wait);
+							 const bool *nulls, bool wait);
 extern HfWrite hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid);
 extern bool hf_row_lock(HfStore *store, HfTable *table, ItemPointer tid);
 

@@ -28,6 +28,15 @@ static HfKnown known[HF_TABLES] = {
 	[HF_LANE_FLOOR] = {.name = "stock_lane_floor", .columns = 2},
 	[HF_HOLD] = {.name = "hold", .columns = 8, .second_name = "hold_due_idx"},
 	[HF_MOVEMENT] = {.name = "stock_movement", .columns = 7},
+	[HF_KEY_0] = {.name = "idempotency_0", .columns = 7},
+	[HF_KEY_1] = {.name = "idempotency_1", .columns = 7},
+	[HF_KEY_TURN] = {.name = "idempotency_turn", .columns = 3},
+	[HF_PAYMENT] = {.name = "payment", .columns = 17, .second_name = "payment_owner_idx"},
+	[HF_PAYMENT_EVENT] = {.name = "payment_event", .columns = 10},
+	[HF_LEDGER] = {.name = "ledger_entry", .columns = 7},
+	[HF_CALL] = {.name = "provider_call", .columns = 13, .second_name = "provider_call_due_idx"},
+	[HF_PROVIDER] = {.name = "provider", .columns = 6},
+	[HF_PROVIDER_EVENT] = {.name = "provider_event", .columns = 10},
 };
 
 /* Counts what the relcache has told us to forget. */

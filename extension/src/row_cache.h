@@ -15,8 +15,17 @@ typedef enum HfTableId
 	HF_LANE_FLOOR,
 	HF_HOLD,
 	HF_MOVEMENT,
+	HF_KEY_0,
+	HF_KEY_1,
+	HF_KEY_TURN,
+	HF_PAYMENT,
+	HF_PAYMENT_EVENT,
+	HF_LEDGER,
+	HF_CALL,
+	HF_PROVIDER,
+	HF_PROVIDER_EVENT,
 } HfTableId;
-#define HF_TABLES 4
+#define HF_TABLES (HF_PROVIDER_EVENT + 1)
 
 /* What is known of a table, until the relcache says otherwise. */
 typedef struct HfKnown

@@ -11,6 +11,7 @@
 #include "catalog/index.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -59,22 +60,23 @@ hf_row_fill(TupleTableSlot *slot, Relation rel, const Datum *values, const bool 
 }
 
 /*
- * Called while an insert's error is being handled: a key of ours that another transaction has made
- * in the same moment, or that our snapshot could not see, means "try again".
+ * Called while a write's error is being handled: a key of ours that another transaction has made in
+ * the same moment, or that our snapshot could not see, means "try again".
  */
 static void
 hf_row_translate_conflict(HfTable *table, MemoryContext context)
 {
 	ErrorData *error;
-	char *primary;
+	Oid index;
 
 	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
 		PG_RE_THROW();
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	primary = get_rel_name(table->primary);
-	if (error->constraint_name == NULL || primary == NULL ||
-		strcmp(error->constraint_name, primary) != 0)
+	index = error->constraint_name == NULL
+		? InvalidOid
+		: get_relname_relid(error->constraint_name, RelationGetNamespace(table->rel));
+	if (!OidIsValid(index) || (index != table->primary && index != table->second))
 		PG_RE_THROW();
 	FlushErrorState();
 	ereport(ERROR,
@@ -104,6 +106,34 @@ hf_row_insert(HfStore *store, HfTable *table, const Datum *values, const bool *n
 	PG_END_TRY();
 	ResetPerTupleExprContext(store->estate);
 	CommandCounterIncrement();
+}
+
+/*
+ * Inserts one row unless its primary key is there, committed or not: then false, and nothing has
+ * happened.  The way of INSERT … ON CONFLICT: nobody is waited for, and no error is raised.
+ */
+bool
+hf_row_insert_new(HfStore *store, HfTable *table, const Datum *values, const bool *nulls)
+{
+	uint32 token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	bool conflict = false;
+
+	hf_row_open_indexes(table);
+	hf_row_fill(table->made, table->rel, values, nulls);
+	ExecConstraints(table->rri, table->made, store->estate);
+	table_tuple_insert_speculative(table->rel, table->made, GetCurrentCommandId(true), 0, NULL,
+								   token);
+	(void) ExecInsertIndexTuples(table->rri, table->made, store->estate, false, true, &conflict,
+								 list_make1_oid(table->primary));
+	table_tuple_complete_speculative(table->rel, table->made, token, !conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	if (!conflict)
+	{
+		ExecARInsertTriggers(store->estate, table->rri, table->made, NIL, NULL);
+		CommandCounterIncrement();
+	}
+	ResetPerTupleExprContext(store->estate);
+	return !conflict;
 }
 
 /* Inserts the rows in the slots with one pass over the heap, as COPY does. */
@@ -206,16 +236,38 @@ hf_row_try_update(HfTable *table, ItemPointer tid, bool wait, bool *indexes)
 							  InvalidSnapshot, InvalidSnapshot, wait, &failure, &mode, indexes);
 }
 
-/* Replaces the row version at tid; no column may be null. With wait, waits for a rival's end. */
+/* Enters the new version of a row into the indexes; 40001 if its key in one of ours is taken. */
+static List *
+hf_row_update_indexes(HfStore *store, HfTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List *volatile recheck = NIL;
+
+	hf_row_open_indexes(table);
+	PG_TRY();
+	{
+		recheck =
+			ExecInsertIndexTuples(table->rri, table->made, store->estate, true, false, NULL, NIL);
+	}
+	PG_CATCH();
+	{
+		hf_row_translate_conflict(table, context);
+	}
+	PG_END_TRY();
+	return recheck;
+}
+
+/* Replaces the row version at tid; without nulls, none is null. With wait, waits for a rival's end. */
 HfWrite
-hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values, bool wait)
+hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
+			  const bool *nulls, bool wait)
 {
 	bool indexes;
 	ItemPointerData old = *tid;
 	TM_Result result;
 	List *recheck = NIL;
 
-	hf_row_fill(table->made, table->rel, values, NULL);
+	hf_row_fill(table->made, table->rel, values, nulls);
 	ExecConstraints(table->rri, table->made, store->estate);
 	result = hf_row_try_update(table, &old, false, &indexes);
 	if (result == TM_BeingModified && wait)
@@ -226,11 +278,7 @@ hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *valu
 	if (result == TM_Ok)
 	{
 		if (indexes)
-		{
-			hf_row_open_indexes(table);
-			recheck = ExecInsertIndexTuples(table->rri, table->made, store->estate, true, false,
-											NULL, NIL);
-		}
+			recheck = hf_row_update_indexes(store, table);
 		ExecARUpdateTriggers(store->estate, table->rri, NULL, NULL, &old, NULL, table->made,
 							 recheck, NULL, false);
 		CommandCounterIncrement();
@@ -258,6 +306,17 @@ hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
 	return hf_row_outcome(result);
 }
 
+/* Locks the row version at tid and reads it into table->found. */
+static TM_Result
+hf_row_try_lock(HfTable *table, ItemPointerData tid, LockWaitPolicy policy)
+{
+	TM_FailureData failure;
+
+	return table_tuple_lock(table->rel, &tid, GetActiveSnapshot(), table->found,
+							GetCurrentCommandId(true), LockTupleNoKeyExclusive, policy, 0,
+							&failure);
+}
+
 /*
  * Locks the row version at tid against writers until the transaction ends, waiting for them.
  * False if it has been replaced meanwhile: read it again.
@@ -265,15 +324,15 @@ hf_row_delete(HfStore *store, HfTable *table, ItemPointer tid)
 bool
 hf_row_lock(HfStore *store, HfTable *table, ItemPointer tid)
 {
-	TM_FailureData failure;
-	ItemPointerData locked = *tid;
 	TM_Result result;
 
-	hf_row_bound_wait(store);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	result = table_tuple_lock(table->rel, &locked, GetActiveSnapshot(), table->found,
-							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock, 0,
-							  &failure);
+	result = hf_row_try_lock(table, *tid, LockWaitSkip);
+	if (result == TM_WouldBlock)
+	{
+		hf_row_bound_wait(store);
+		result = hf_row_try_lock(table, *tid, LockWaitBlock);
+	}
 	PopActiveSnapshot();
 	return hf_row_outcome(result) == HF_WRITTEN;
 }

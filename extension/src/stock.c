@@ -139,7 +139,7 @@ hf_stock_set_lane_floor(HfStore *store, int64 sku, int lanes)
 	if (found && lanes == 1)
 		result = hf_row_delete(store, table, &tid);
 	else if (found)
-		result = hf_row_update(store, table, &tid, values, true);
+		result = hf_row_update(store, table, &tid, values, NULL, true);
 	else if (lanes > 1)
 		hf_row_insert(store, table, values, NULL);
 	if (result != HF_WRITTEN)

@@ -1,0 +1,120 @@
+-- Idempotency keys: tables and functions.
+--
+-- A key is a caller's name for one intent, unique for an account and an operation. It is claimed in the
+-- same transaction as the effect, and completed with the answer: either both are there after the
+-- commit, or neither. The second caller with the key and the same fingerprint gets the answer, byte for byte.
+--
+-- Keys live in two tables that take turns: new keys go to the current one; when that is older than
+-- holdfast.key_retention, the other one, whose keys are older still, is truncated and becomes the
+-- current one. So a key lives between one and two retentions, and nothing is left to vacuum.
+
+CREATE TABLE _holdfast.idempotency_0 (
+    account_id  bigint      NOT NULL,
+    claimed_at  timestamptz NOT NULL,
+    status      integer,
+    operation   text        COLLATE "C" NOT NULL,
+    key         text        COLLATE "C" NOT NULL,
+    fingerprint bytea       NOT NULL,
+    response    bytea,
+    CONSTRAINT idempotency_0_pkey PRIMARY KEY (account_id, operation, key),
+    CONSTRAINT idempotency_0_open_check CHECK ((status IS NULL) = (response IS NULL))
+) WITH (fillfactor = 90);
+CREATE TABLE _holdfast.idempotency_1 (
+    account_id  bigint      NOT NULL,
+    claimed_at  timestamptz NOT NULL,
+    status      integer,
+    operation   text        COLLATE "C" NOT NULL,
+    key         text        COLLATE "C" NOT NULL,
+    fingerprint bytea       NOT NULL,
+    response    bytea,
+    CONSTRAINT idempotency_1_pkey PRIMARY KEY (account_id, operation, key),
+    CONSTRAINT idempotency_1_open_check CHECK ((status IS NULL) = (response IS NULL))
+) WITH (fillfactor = 90);
+COMMENT ON TABLE _holdfast.idempotency_0 IS 'Idempotency keys: one of two tables that take turns.';
+COMMENT ON TABLE _holdfast.idempotency_1 IS 'Idempotency keys: one of two tables that take turns.';
+COMMENT ON COLUMN _holdfast.idempotency_0.status IS 'The caller''s code of the answer; NULL while the key is open.';
+COMMENT ON COLUMN _holdfast.idempotency_1.status IS 'The caller''s code of the answer; NULL while the key is open.';
+
+CREATE TABLE _holdfast.idempotency_turn (
+    sole  boolean     NOT NULL DEFAULT true,
+    half  smallint    NOT NULL,
+    since timestamptz NOT NULL,
+    CONSTRAINT idempotency_turn_pkey PRIMARY KEY (sole),
+    CONSTRAINT idempotency_turn_check CHECK (sole AND half IN (0, 1))
+);
+INSERT INTO _holdfast.idempotency_turn VALUES (true, 0, pg_catalog.clock_timestamp());
+COMMENT ON TABLE _holdfast.idempotency_turn IS 'Which of the two tables new keys go to, and since when. One row.';
+
+SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_0', '');
+SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_1', '');
+
+CREATE FUNCTION holdfast.claim_key(p_account bigint, p_operation text, p_key text, p_fingerprint bytea,
+                                   OUT claimed boolean, OUT status integer, OUT response bytea)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_claim_key';
+COMMENT ON FUNCTION holdfast.claim_key(bigint, text, text, bytea) IS
+'Claims an idempotency key (8 to 255 printable ASCII characters) of an account for an operation (1 to 64). claimed: the work is the caller''s to do, in this transaction, and to complete with complete_key(); not claimed: it has been done, and status and response are the answer. The fingerprint (1 to 64 bytes, such as a SHA-256 of the request) says that it is the same request. After a rollback the key was never claimed. Waits for a rival up to holdfast.key_wait. Errors: HF019 key or operation, HF020 fingerprint, HF021 used for another request, HF022 in flight, 40001 serialization failure.';
+
+CREATE FUNCTION holdfast.complete_key(p_account bigint, p_operation text, p_key text, p_response bytea, p_status integer DEFAULT 200) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_complete_key';
+COMMENT ON FUNCTION holdfast.complete_key(bigint, text, text, bytea, integer) IS
+'Completes a key that was claimed, in this transaction or, if it was committed open, in another, with the answer that is replayed from now on. Errors: HF019, HF023 no such open key.';
+
+CREATE FUNCTION holdfast.abandon_key(p_account bigint, p_operation text, p_key text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_abandon_key';
+COMMENT ON FUNCTION holdfast.abandon_key(bigint, text, text) IS
+'Gives an open key back, so that it can be claimed again. For a key that was committed open (view open_keys) by somebody who will never complete it. Errors: HF019, HF023 no such open key.';
+
+CREATE FUNCTION holdfast.claim_keys(p_accounts bigint[], p_operation text, p_keys text[], p_fingerprints bytea[])
+    RETURNS TABLE (line integer, verdict text, status integer, response bytea)
+    LANGUAGE c VOLATILE ROWS 256 AS 'MODULE_PATHNAME', 'holdfast_claim_keys';
+COMMENT ON FUNCTION holdfast.claim_keys(bigint[], text, text[], bytea[]) IS
+'Claims many keys in one statement and gives a verdict for every line, in order: 00000 claimed; 02000 done before, with its answer; else the SQLSTATE claim_key() would have raised. Waits for nobody: a key that somebody is working on is in flight (HF022), and so is the second line of the same key. Raises only for the call as a whole: HF005 arrays, HF019 operation.';
+
+CREATE FUNCTION holdfast.complete_keys(p_accounts bigint[], p_operation text, p_keys text[], p_responses bytea[], p_statuses integer[]) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_complete_keys';
+COMMENT ON FUNCTION holdfast.complete_keys(bigint[], text, text[], bytea[], integer[]) IS
+'Completes many keys in one statement and returns their number. Errors: those of complete_key(), HF005 arrays.';
+
+-- The clock decides, not the caller: whoever calls it early changes nothing.
+CREATE FUNCTION holdfast.rotate_keys() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+    AS $$
+DECLARE
+    v_half smallint;
+BEGIN
+    SELECT t.half INTO v_half FROM _holdfast.idempotency_turn t
+    WHERE t.since + current_setting('holdfast.key_retention')::interval <= clock_timestamp()
+    FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- Who is at work on a key there is waited for, briefly; then it is for another time.
+    BEGIN
+        IF v_half = 0 THEN
+            LOCK TABLE _holdfast.idempotency_1 IN ACCESS EXCLUSIVE MODE;
+        ELSE
+            LOCK TABLE _holdfast.idempotency_0 IN ACCESS EXCLUSIVE MODE;
+        END IF;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN false;
+    END;
+    -- An open key has no answer yet: it stays.
+    IF v_half = 0 THEN
+        INSERT INTO _holdfast.idempotency_0 SELECT * FROM _holdfast.idempotency_1 WHERE status IS NULL;
+        TRUNCATE _holdfast.idempotency_1;
+    ELSE
+        INSERT INTO _holdfast.idempotency_1 SELECT * FROM _holdfast.idempotency_0 WHERE status IS NULL;
+        TRUNCATE _holdfast.idempotency_0;
+    END IF;
+    UPDATE _holdfast.idempotency_turn SET half = 1 - half, since = clock_timestamp();
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION holdfast.rotate_keys() IS
+'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 0.1 s. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
+
+CREATE VIEW holdfast.open_keys AS
+SELECT k.account_id, k.operation, k.key, k.claimed_at FROM _holdfast.idempotency_0 k WHERE k.status IS NULL
+UNION ALL
+SELECT k.account_id, k.operation, k.key, k.claimed_at FROM _holdfast.idempotency_1 k WHERE k.status IS NULL;
+COMMENT ON VIEW holdfast.open_keys IS 'Idempotency keys that were claimed and committed without an answer. Others who use them are told that they are in flight.';
