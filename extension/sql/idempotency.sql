@@ -77,7 +77,7 @@ COMMENT ON FUNCTION holdfast.complete_keys(bigint[], text, text[], bytea[], inte
 
 -- The clock decides, not the caller: whoever calls it early changes nothing.
 CREATE FUNCTION holdfast.rotate_keys() RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms'
     AS $$
 DECLARE
     v_half smallint;
@@ -111,7 +111,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION holdfast.rotate_keys() IS
-'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 0.1 s. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
+'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 20 ms. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
 
 CREATE VIEW holdfast.open_keys AS
 SELECT k.account_id, k.operation, k.key, k.claimed_at FROM _holdfast.idempotency_0 k WHERE k.status IS NULL

@@ -10,7 +10,7 @@ VALUES ('a'::"char", 'authorize'), ('s', 'charge'), ('k', 'capture'), ('v', 'voi
 COMMENT ON VIEW _holdfast.call_kind IS 'What provider_call.kind means.';
 
 CREATE VIEW _holdfast.call_state (code, name) AS
-VALUES ('d'::"char", 'pending'), ('u', 'unknown'), ('s', 'succeeded'), ('f', 'declined'), ('x', 'cancelled');
+VALUES ('d'::"char", 'pending'), ('u', 'unknown'), ('s', 'succeeded'), ('f', 'declined'), ('x', 'cancelled'), ('o', 'excess');
 COMMENT ON VIEW _holdfast.call_state IS 'What provider_call.state means.';
 
 CREATE FUNCTION _holdfast.known_provider(p_provider text) RETURNS _holdfast.provider
@@ -28,7 +28,7 @@ BEGIN
             ERRCODE = 'HF032',
             MESSAGE = 'unknown provider',
             DETAIL = format('There is no provider "%s".', left(p_provider, 63)),
-            HINT = 'Add it with holdfast.add_provider().';
+            HINT = 'Make it known with holdfast.add_provider().';
     END IF;
     RETURN v_provider;
 END
@@ -161,7 +161,7 @@ BEGIN
     SELECT c.account_id, c.payment, c.n, _holdfast.call_key(c.account_id, c.payment, c.n), k.name, c.amount, p.currency, p.method, p.owner,
            o.reference, c.attempts, c.due_at
     FROM claimed AS c
-    JOIN _holdfast.call_kind AS k ON k.code = c.kind
+    LEFT JOIN _holdfast.call_kind AS k ON k.code = c.kind
     JOIN _holdfast.payment AS p ON p.account_id = c.account_id AND p.id = c.payment
     LEFT JOIN LATERAL (
         SELECT b.reference FROM _holdfast.provider_call AS b
@@ -172,21 +172,21 @@ $$;
 COMMENT ON FUNCTION holdfast.claim_calls(text, integer, interval) IS
 'Claims up to p_limit (1 to 10000) due calls of a provider, those due longest first, for p_lease (up to 1 day); nobody else gets them until then. Commit, make each call with its key (the same for every attempt: it is the provider''s idempotency key), and record its result with record_result(). kind: authorize, charge (authorize and capture in one), capture, void, refund. amount: minor units of currency. original: the provider''s reference of what is to be captured, voided or refunded. attempt: 1 for the first. Calls whose attempts have been used up without an answer become unknown; unknown ones are claimed no oftener than the provider''s longest back-off. Waits for nobody. Errors: HF032 unknown provider, 22004, 22023 limit, lease. Definer''s rights: it writes to the storage on behalf of whoever may execute it.';
 
-CREATE FUNCTION _holdfast.read_call_keys(p_keys text[]) RETURNS TABLE (line bigint, account_id bigint, payment uuid, call integer)
+CREATE FUNCTION _holdfast.read_call_keys(p_keys text[]) RETURNS TABLE (account_id bigint, payment uuid, call integer)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT r.line, r.account_id, r.payment, r.call
-        FROM (SELECT w.line, w.key,
+        SELECT r.account_id, r.payment, r.call
+        FROM (SELECT k.line, k.key,
                      CASE WHEN w.word[1]::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN w.word[1]::bigint END AS account_id,
                      w.word[2]::uuid AS payment,
                      CASE WHEN w.word[3]::numeric <= 2147483647 THEN w.word[3]::integer END AS call
-              FROM (SELECT k.line, k.key,
-                           regexp_match(k.key, '^hf_(-?\d{1,19})_([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})_(\d{1,10})$') AS word
-                    FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)) AS w
-              WHERE w.word IS NOT NULL) AS r
-        WHERE _holdfast.call_key(r.account_id, r.payment, r.call) = r.key;
+              FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)
+              CROSS JOIN LATERAL (VALUES (regexp_match(k.key,
+                  '^hf_(-?\d{1,19})_([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})_(\d{1,10})$'))) AS w (word)) AS k
+        LEFT JOIN LATERAL (SELECT k.account_id, k.payment, k.call WHERE _holdfast.call_key(k.account_id, k.payment, k.call) = k.key) AS r ON true
+        ORDER BY k.line;
     END;
-COMMENT ON FUNCTION _holdfast.read_call_keys(text[]) IS 'The calls that keys could have been made for, by the number of the key. Those of others are left out.';
+COMMENT ON FUNCTION _holdfast.read_call_keys(text[]) IS 'The calls that keys were made for, in order; a row of NULLs for a key that is none of ours.';
 
 -- Readers of verified bodies. outcome is NULL for what is not about the outcome of a call.
 CREATE FUNCTION _holdfast.read_standard_body(p_body jsonb, OUT key text, OUT outcome text, OUT amount jsonb, OUT currency text, OUT reference text, OUT reason text)
@@ -230,6 +230,7 @@ DECLARE
     v_body jsonb;
     v_event text := p_id;
     v_said record;
+    v_called record;
     v_fault text;
 BEGIN
     v_secrets := ARRAY(SELECT s.secret FROM _holdfast.webhook_secret AS s WHERE s.provider = p_provider AND s.valid_until > clock_timestamp()
@@ -272,10 +273,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'HF039', MESSAGE = 'malformed event', DETAIL = v_fault;
     END IF;
     -- Events of other systems that share the provider's account are none of ours.
+    SELECT k.account_id, k.payment, k.call INTO v_called FROM _holdfast.read_call_keys(ARRAY[v_said.key]) AS k;
     IF v_said.outcome IS NULL OR NOT EXISTS (
-        SELECT FROM _holdfast.read_call_keys(ARRAY[v_said.key]) AS k
-        JOIN _holdfast.provider_call AS c ON c.account_id = k.account_id AND c.payment = k.payment AND c.n = k.call
-        WHERE c.provider = p_provider)
+        SELECT FROM _holdfast.provider_call AS c
+        WHERE c.account_id = v_called.account_id AND c.payment = v_called.payment AND c.n = v_called.call AND c.provider = p_provider)
     THEN
         RETURN 'ignored';
     END IF;

@@ -96,7 +96,7 @@ BEGIN
         PERFORM holdfast.record_result(v_call.account_id, v_call.payment, v_call.call, 'pending', v_known.reference);
         v_body := convert_to(jsonb_build_object('type', 'call.succeeded', 'data', jsonb_build_object('key', v_known.key, 'amount', v_known.amount,
             'currency', v_known.currency, 'reference', v_known.reference))::text, 'UTF8');
-        v_sent_at := extract(epoch FROM clock_timestamp());
+        v_sent_at := floor(extract(epoch FROM clock_timestamp()));
         SELECT s.secret INTO v_secret FROM _holdfast.webhook_secret AS s WHERE s.provider = 'simulated' ORDER BY s.added_at DESC LIMIT 1;
         FOR v_time IN 1..2 LOOP
             PERFORM holdfast.receive_webhook('simulated', v_body, holdfast.sign_webhook('standard', v_secret, v_body, v_known.reference, v_sent_at),

@@ -2,14 +2,15 @@
  * currency.c
  *		Currencies of ISO 4217 and the exponents of their minor units.
  *
- * An amount is an integer of minor units; the exponent says how many of its digits stand behind the
- * point, and is needed by nobody but those who show amounts to people.  The table is list one of
- * ISO 4217:2015 with its amendments to 180 (2026: the euro for BGN), less what nobody can be charged
- * in: funds and units of account (BOV, CHE, CHW, CLF, COU, MXV, USN, UYI, UYW, XAD, XDR, XSU, XUA),
- * bonds, precious metals and tests (XAG to XBD, XPD, XPT, XTS, XXX).
+ * An amount is an integer of minor units; the exponent says how many of its digits stand behind
+ * the point, and is needed by nobody but those who show amounts to people.  The table is list one
+ * of ISO 4217:2015 with its amendments to 180 (2026: the euro for BGN), less what nobody can be
+ * charged in: funds and units of account (BOV, CHE, CHW, CLF, COU, MXV, USN, UYI, UYW, XAD, XDR,
+ * XSU, XUA), bonds and precious metals (XAG, XAU, XBA to XBD, XPD, XPT), XTS for tests, and the
+ * code of no currency.
  *
- * The table is constant: no locks, no memory.  A currency that is withdrawn leaves it; payments that
- * were made in it keep their code.
+ * The table is constant: no locks, no memory.  A currency that is withdrawn leaves it; payments
+ * that were made in it keep their code.
  */
 #include "postgres.h"
 

@@ -15,8 +15,8 @@
  * while a secret is exchanged: one pair that fits is enough.
  *
  * A signature is compared as text, in the one spelling that its scheme prescribes, so there is
- * nothing to decode in what a stranger has sent.  What has not the length of a signature is none:
- * a header in which no v1 signature is left, as when it was cut off, is malformed (HF036).  One that
+ * nothing to decode in what a stranger has sent.  What has not the length of a signature is none: a
+ * header in which no v1 signature is left, as when it was cut off, is malformed (HF036).  One that
  * no secret has made is a mismatch (HF037), however old it is: the time is looked at (HF038) only
  * when the signature is good, and then it is one that was signed.  All secrets are tried in any
  * case.  The id has no full stop (Standard Webhooks, "Signature scheme"): otherwise parts of it
@@ -68,7 +68,7 @@ hf_signature_malformed(const char *detail)
 	pg_unreachable();
 }
 
-/* The scheme of that name.  The word is not repeated in the error: it may be a secret, misplaced. */
+/* The scheme of that name.  No error repeats the word: it may be a secret in the wrong place. */
 HfScheme
 hf_signature_scheme(const char *word)
 {

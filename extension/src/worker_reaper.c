@@ -2,15 +2,19 @@
  * worker_reaper.c
  *		The background worker that tidies up one database (reaper.c), sweep after sweep.
  *
- * An error ends the process; the launcher starts it again.  Between sweeps it holds nothing: no
- * transaction, no snapshot, no lock.
+ * Besides holds and lanes it looks after idempotency keys.  An error ends the process; the launcher
+ * starts it again.  Between sweeps it holds nothing: no transaction, no snapshot, no lock.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -55,10 +59,35 @@ hf_reaper_sweep(const char *activity, bool (*step)(HfStore *, int64 *))
 	}
 }
 
+/*
+ * Drops old idempotency keys if it is time, by the function that does so for everybody: it runs with
+ * its owner's rights, and is looked up without those of the worker, which has none.
+ */
+static void
+hf_reaper_rotate_keys(void)
+{
+	Oid function;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "dropping old idempotency keys");
+	if (!hf_worker_is_needed())
+		proc_exit(0);
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("rotate_keys"),
+							   PointerGetDatum(buildoidvector(NULL, 0)),
+							   ObjectIdGetDatum(get_namespace_oid("holdfast", true)));
+	if (OidIsValid(function))
+		(void) OidFunctionCall0(function);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
 /* The worker's main function. */
 void
 hf_reaper_main(Datum slot)
 {
+	TimestampTz rotate_at = 0;
+
 	hf_worker_begin(slot);
 	for (;;)
 	{
@@ -67,6 +96,12 @@ hf_reaper_main(Datum slot)
 
 		hf_reaper_sweep("ending expired holds", hf_reaper_expire_step);
 		hf_reaper_sweep("merging calm lanes", hf_reaper_merge_step);
+		/* Not at every sweep: if somebody has the old keys open, others wait a moment behind us. */
+		if (start >= rotate_at)
+		{
+			hf_reaper_rotate_keys();
+			rotate_at = start + Min(hf_key_retention, 60) * USECS_PER_SEC;
+		}
 		took = (GetCurrentTimestamp() - start) / 1000;
 		hf_worker_wait(Max(hf_reaper_interval, Min(took, PG_INT32_MAX) * 10));
 	}
