@@ -75,43 +75,48 @@ CREATE FUNCTION holdfast.complete_keys(p_accounts bigint[], p_operation text, p_
 COMMENT ON FUNCTION holdfast.complete_keys(bigint[], text, text[], bytea[], integer[]) IS
 'Completes many keys in one statement and returns their number. Errors: those of complete_key(), HF005 arrays.';
 
--- The clock decides, not the caller: whoever calls it early changes nothing.
+-- The clock decides, not the caller: whoever calls it early changes nothing. Open keys have no answer
+-- yet and stay; they are looked for before the table is locked, which may take a while, and read again
+-- afterwards, by then perhaps with an answer.
 CREATE FUNCTION holdfast.rotate_keys() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms'
     AS $$
 DECLARE
     v_half smallint;
+    v_zero _holdfast.idempotency_0[];
+    v_one  _holdfast.idempotency_1[];
 BEGIN
     SELECT t.half INTO v_half FROM _holdfast.idempotency_turn t
     WHERE t.since + current_setting('holdfast.key_retention')::interval <= clock_timestamp()
+      AND current_setting('transaction_isolation') = 'read committed'
     FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- Who is at work on a key there is waited for, briefly; then it is for another time.
     BEGIN
         IF v_half = 0 THEN
+            v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k WHERE k.status IS NULL);
             LOCK TABLE _holdfast.idempotency_1 IN ACCESS EXCLUSIVE MODE;
+            v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k JOIN unnest(v_one) o USING (account_id, operation, key));
+            TRUNCATE _holdfast.idempotency_1;
+            INSERT INTO _holdfast.idempotency_1 SELECT o.* FROM unnest(v_one) o;
         ELSE
+            v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k WHERE k.status IS NULL);
             LOCK TABLE _holdfast.idempotency_0 IN ACCESS EXCLUSIVE MODE;
+            v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k JOIN unnest(v_zero) o USING (account_id, operation, key));
+            TRUNCATE _holdfast.idempotency_0;
+            INSERT INTO _holdfast.idempotency_0 SELECT o.* FROM unnest(v_zero) o;
         END IF;
+    -- Who is at work on a key there was waited for, briefly; it is for another time.
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
     END;
-    -- An open key has no answer yet: it stays.
-    IF v_half = 0 THEN
-        INSERT INTO _holdfast.idempotency_0 SELECT * FROM _holdfast.idempotency_1 WHERE status IS NULL;
-        TRUNCATE _holdfast.idempotency_1;
-    ELSE
-        INSERT INTO _holdfast.idempotency_1 SELECT * FROM _holdfast.idempotency_0 WHERE status IS NULL;
-        TRUNCATE _holdfast.idempotency_0;
-    END IF;
     UPDATE _holdfast.idempotency_turn SET half = 1 - half, since = clock_timestamp();
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION holdfast.rotate_keys() IS
-'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 20 ms. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
+'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 20 ms. Does nothing under REPEATABLE READ and SERIALIZABLE. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
 
 CREATE VIEW holdfast.open_keys AS
 SELECT k.account_id, k.operation, k.key, k.claimed_at FROM _holdfast.idempotency_0 k WHERE k.status IS NULL

@@ -290,6 +290,7 @@ hf_key_find(HfStore *store, HfKey *key)
 		key->tid = table->found->tts_tid;
 		key->claimed_at = DatumGetTimestampTz(table->found->tts_values[COL_CLAIMED_AT - 1]);
 		key->open = table->found->tts_isnull[COL_STATUS - 1];
+		key->late = half[i] != current;
 		key->fingerprint = datumCopy(table->found->tts_values[COL_FINGERPRINT - 1], false, -1);
 		return true;
 	}
@@ -307,7 +308,17 @@ hf_key_expect_written(HfWrite result)
 				 errhint("Try again.")));
 }
 
-/* Stores the answer of a key that was claimed or found open. */
+/* Gives a key that was found open back. */
+void
+hf_key_abandon(HfStore *store, HfKey *key)
+{
+	hf_key_expect_written(hf_row_delete(store, hf_row_table(store, key->half), &key->tid));
+}
+
+/*
+ * Stores the answer of a key that was claimed or found open.  One that was committed open and whose
+ * table has had its turn moves to the current one: the answer is remembered for as long as others.
+ */
 void
 hf_key_complete(HfStore *store, HfKey *key, int32 status, Datum response)
 {
@@ -318,13 +329,12 @@ hf_key_complete(HfStore *store, HfKey *key, int32 status, Datum response)
 	key->status = status;
 	key->response = response;
 	hf_key_form(key, values, nulls);
-	hf_key_expect_written(
-		hf_row_update(store, hf_row_table(store, key->half), &key->tid, values, nulls, true));
-}
-
-/* Gives a key that was found open back. */
-void
-hf_key_abandon(HfStore *store, HfKey *key)
-{
-	hf_key_expect_written(hf_row_delete(store, hf_row_table(store, key->half), &key->tid));
+	if (key->late)
+	{
+		hf_key_abandon(store, key);
+		hf_row_insert(store, hf_row_table(store, hf_key_other(key->half)), values, nulls);
+	}
+	else
+		hf_key_expect_written(
+			hf_row_update(store, hf_row_table(store, key->half), &key->tid, values, nulls, true));
 }

@@ -17,6 +17,7 @@ typedef struct HfKey
 	TimestampTz claimed_at;
 	HfTableId half;		 /* the table it is in */
 	ItemPointerData tid; /* the version that was read or written */
+	bool late;			 /* that table has had its turn */
 	bool open;			 /* not yet completed, else: */
 	int32 status;
 	Datum response; /* bytea, palloc'd */
