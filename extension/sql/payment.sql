@@ -120,7 +120,7 @@ CREATE TRIGGER ledger_entry_append_only
 CREATE FUNCTION _holdfast.check_ledger() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'holdfast_check_ledger';
 COMMENT ON FUNCTION _holdfast.check_ledger() IS 'Trigger: raises HF040 if the entries of a payment do not sum to zero or are of several currencies.';
-CREATE CONSTRAINT TRIGGER ledger_entry_balanced AFTER INSERT ON _holdfast.ledger_entry
+CREATE CONSTRAINT TRIGGER ledger_entry_balanced_check AFTER INSERT ON _holdfast.ledger_entry
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION _holdfast.check_ledger();
 
 -- Functions. All are transactional. Those with a key are idempotent: as holdfast.claim_key(), with an

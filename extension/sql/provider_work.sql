@@ -175,16 +175,16 @@ COMMENT ON FUNCTION holdfast.claim_calls(text, integer, interval) IS
 CREATE FUNCTION _holdfast.read_call_keys(p_keys text[]) RETURNS TABLE (account_id bigint, payment uuid, call integer)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT r.account_id, r.payment, r.call
-        FROM (SELECT k.line, k.key,
-                     CASE WHEN w.word[1]::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN w.word[1]::bigint END AS account_id,
-                     w.word[2]::uuid AS payment,
-                     CASE WHEN w.word[3]::numeric <= 2147483647 THEN w.word[3]::integer END AS call
-              FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)
-              CROSS JOIN LATERAL (VALUES (regexp_match(k.key,
-                  '^hf_(-?\d{1,19})_([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})_(\d{1,10})$'))) AS w (word)) AS k
-        LEFT JOIN LATERAL (SELECT k.account_id, k.payment, k.call WHERE _holdfast.call_key(k.account_id, k.payment, k.call) = k.key) AS r ON true
-        ORDER BY k.line;
+        -- One spelling only, as call_key() makes it.
+        WITH spelled AS MATERIALIZED (
+            SELECT k.line, CASE WHEN k.key ~ '^hf_(0|-?[1-9][0-9]{0,18})_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_[1-9][0-9]{0,9}$'
+                                THEN string_to_array(k.key, '_') END AS word
+            FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)),
+        fitting AS MATERIALIZED (
+            SELECT s.line, CASE WHEN s.word[2]::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 AND s.word[4]::numeric <= 2147483647
+                                THEN s.word END AS word
+            FROM spelled AS s)
+        SELECT f.word[2]::bigint, f.word[3]::uuid, f.word[4]::integer FROM fitting AS f ORDER BY f.line;
     END;
 COMMENT ON FUNCTION _holdfast.read_call_keys(text[]) IS 'The calls that keys were made for, in order; a row of NULLs for a key that is none of ours.';
 

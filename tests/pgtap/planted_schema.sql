@@ -2,11 +2,14 @@
 \ir include/begin.sql
 SELECT plan(10);
 
--- Bodies of functions that run with their owner's rights are bound: names were looked up when they were made.
-SELECT is((SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'holdfast'::regnamespace AND prosecdef),
-    'expiring, purge_holds, verify', 'three functions run with their owner''s rights');
-SELECT is((SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'holdfast'::regnamespace AND prosecdef AND prosqlbody IS NOT NULL),
-    'expiring, purge_holds, verify', 'and what they name was looked up when they were made');
+-- Bodies of SQL functions are bound: names were looked up when they were made. Those in PL/pgSQL look them up when
+-- they run, each with its schema, in which nobody but a superuser can make anything.
+SELECT is((SELECT string_agg(proname, ', ') FROM pg_proc JOIN pg_language AS l ON l.oid = prolang
+    WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND lanname = 'sql' AND prosqlbody IS NULL), NULL,
+    'what SQL functions name was looked up when they were made');
+SELECT is((SELECT string_agg(nspname, ', ') FROM pg_namespace, aclexplode(COALESCE(nspacl, acldefault('n', nspowner))) AS a
+    WHERE nspname IN ('holdfast', '_holdfast') AND privilege_type = 'CREATE' AND grantee <> nspowner), NULL,
+    'nobody may make anything in the schemas of what PL/pgSQL functions name');
 SELECT given(1, 3);
 SELECT held('ann', 1, 1, '30 s');
 SELECT held('bob', 1, 1, '1 microsecond');

@@ -72,12 +72,13 @@ SELECT is(answer('reporter', 'SELECT holdfast.available(1)'), '42501', 'and exec
 -- Functions
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc
     WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND prosecdef),
-    'holdfast.expiring, holdfast.purge_holds, holdfast.verify', 'few functions have their definer''s rights');
+    'holdfast.add_provider, holdfast.claim_calls, holdfast.expiring, holdfast.purge_holds, holdfast.receive_webhook, holdfast.reconcile, holdfast.rotate_keys, '
+    'holdfast.set_webhook_secret, holdfast.simulate_provider, holdfast.verify', 'few functions have their definer''s rights');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ') FROM pg_proc WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace)
     AND prosecdef AND obj_description(oid, 'pg_proc') !~ 'Definer''s rights: '), NULL, 'each says why');
-SELECT is((SELECT string_agg(DISTINCT proconfig::text, '; ') FROM pg_proc JOIN pg_language AS l ON l.oid = prolang
-    WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND lanname <> 'c'),
-    '{"search_path=pg_catalog, pg_temp"}', 'every function that is not in C pins its search_path, with temporary objects last');
+SELECT is((SELECT string_agg(p.oid::regproc::text, '; ') FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang
+    WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND lanname <> 'c'
+    AND 'search_path=pg_catalog, pg_temp' <> ALL (COALESCE(proconfig, '{}'))), NULL, 'every function that is not in C pins its search_path, with temporary objects last');
 CREATE SCHEMA trap;
 CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'infinity'::timestamptz $$;
 GRANT USAGE ON SCHEMA trap TO manager;

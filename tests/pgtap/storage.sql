@@ -57,9 +57,10 @@ FROM (VALUES ('-1, now(), ''r''', 'received with fewer units than none'),
              ('1, now(), ''b''', 'given back by nobody'),
              ('1, now(), ''z''', 'of a fifth kind')) AS t (line, what);
 SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER BY c.relname, attnum) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid
-    WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attnotnull), 'stock_movement.owner, stock_movement.reference',
-    'only owner and reference of a line may be NULL');
-SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r' AND relpersistence = 'p'), 4::bigint,
+    WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attnotnull), 'idempotency_0.status, idempotency_0.response, idempotency_1.status, '
+    'idempotency_1.response, payment.owner, payment_event.call, payment_event.reason, provider_call.reference, provider_call.reason, provider_event.amount, '
+    'provider_event.currency, simulated_call.original, simulated_call.reason, stock_movement.owner, stock_movement.reference', 'few columns may be NULL');
+SELECT is((SELECT string_agg(DISTINCT relpersistence::text, ', ') FROM pg_class WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r'), 'p',
     'all tables are logged');
 
 -- Triggers of others. What is watched is written down as table, operation, and units before and after.
@@ -124,8 +125,9 @@ SELECT refuses($$SELECT * FROM holdfast.reserve_batch(ARRAY[owner('f2'), owner('
 
 -- Dumps
 SELECT is((SELECT string_agg(config::regclass::text || condition, ', ' ORDER BY config::regclass::text) FROM pg_extension, unnest(extconfig, extcondition) AS t (config, condition)
-    WHERE extname = 'holdfast'), '_holdfast.hold, _holdfast.stock_lane, _holdfast.stock_lane_floor, _holdfast.stock_movement',
-    'all tables are dumped whole');
+    WHERE extname = 'holdfast'), '_holdfast.hold, _holdfast.idempotency_0, _holdfast.idempotency_1, _holdfast.ledger_entry, _holdfast.payment, '
+    '_holdfast.payment_event, _holdfast.provider, _holdfast.provider_call, _holdfast.provider_event, _holdfast.simulated_call, _holdfast.stock_lane, '
+    '_holdfast.stock_lane_floor, _holdfast.stock_movement, _holdfast.webhook_secret', 'all tables are dumped whole, but for the turn of keys, which starts anew');
 SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND relkind NOT IN ('r', 'i', 'v')), 0::bigint,
     'there is nothing else to dump');
 
