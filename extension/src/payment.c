@@ -156,6 +156,12 @@ hf_payment_capture(HfStore *store, HfPayment *payment, int64 amount)
 				(errcode(ERRCODE_HF_EXCEEDS_AUTHORIZED), errmsg("more than is authorized"),
 				 errdetail("Payment %s can capture %lld; %lld were asked for.",
 						   hf_uuid_text(&payment->id), (long long) most, (long long) amount)));
+	if (payment->state == HF_CREATED && amount < most)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_AMOUNT), errmsg("a part of nothing authorized"),
+				 errdetail("Payment %s is for %lld; it is captured whole, or authorized first.",
+						   hf_uuid_text(&payment->id), (long long) most),
+				 errhint("Create a payment for the amount that is to be charged.")));
 	hf_payment_engage(store, payment);
 	call = hf_call_make(store, payment,
 						payment->state == HF_AUTHORIZED ? HF_CALL_CAPTURE : HF_CALL_CHARGE, amount);

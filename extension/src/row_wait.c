@@ -100,31 +100,57 @@ hf_row_wait_a_while(HfStore *store, int milliseconds, void (*wait)(void *), void
 
 /*
  * One look at what has the keys, with a snapshot that sees what is not yet committed, into
- * table->found.  On true, *rival is the transaction to wait for before believing it, or none.
+ * table->found.  On true, *rival is the transaction to wait for before believing it, or none.  A row
+ * that is certain goes before one that somebody is making: his has no future.
  */
-bool
-hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, TransactionId *rival)
+static bool
+hf_row_glance(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, TransactionId *rival,
+			  uint32 *speculation)
 {
 	SnapshotData dirty;
 	HfScan scan;
-	bool found;
+	bool found = false;
 
 	InitDirtySnapshot(dirty);
-	hf_row_scan(&scan, table, index, keys, nkeys, &dirty);
-	found = hf_row_next(&scan, ForwardScanDirection);
 	*rival = InvalidTransactionId;
-	if (found)
+	hf_row_scan(&scan, table, index, keys, nkeys, &dirty);
+	while (hf_row_next(&scan, ForwardScanDirection))
 	{
+		found = true;
 		*rival = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-		/* A committed row that our transaction's snapshot cannot see: it must not act on it. */
-		if (IsolationUsesXactSnapshot() && !TransactionIdIsValid(*rival) &&
-			!table_tuple_satisfies_snapshot(table->rel, table->found, GetTransactionSnapshot()))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update")));
+		*speculation = TransactionIdIsValid(dirty.xmin) ? dirty.speculativeToken : 0;
+		if (!TransactionIdIsValid(*rival))
+			break;
 	}
 	hf_row_stop(&scan);
 	return found;
+}
+
+/* The same, of rows that are more than an attempt at an insert (hf_row_insert_new). */
+bool
+hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, TransactionId *rival)
+{
+	uint32 speculation;
+
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!hf_row_glance(table, index, keys, nkeys, rival, &speculation))
+			return false;
+		if (!TransactionIdIsValid(*rival))
+			break;
+		if (speculation == 0)
+			return true;
+		/* He is about to learn whether he has come first. */
+		SpeculativeInsertionWait(*rival, speculation);
+	}
+	/* A committed row that our transaction's snapshot cannot see: it must not act on it. */
+	if (IsolationUsesXactSnapshot() &&
+		!table_tuple_satisfies_snapshot(table->rel, table->found, GetTransactionSnapshot()))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	return true;
 }
 
 /*

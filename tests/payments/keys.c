@@ -161,11 +161,13 @@ key_replay(KeyClient *c, long i)
 		if (pick == 2)
 			session_run(s, "SELECT holdfast.claim_key(%" PRId64 ", '%s', '%s', '\\x%s')",
 						key_account(i), key_operation(i), key, key_fingerprint(i, true, fingerprint));
+		else if (chance(&c->random, 50))
+			session_run(s, "SELECT holdfast.complete_key(%" PRId64 ", '%s', '%s', 'no')",
+						key_account(i), key_operation(i), key);
 		else
-			session_run(s, "SELECT holdfast.%s_key(%" PRId64 ", '%s', '%s'%s)",
-						chance(&c->random, 50) ? "complete" : "abandon", key_account(i),
-						key_operation(i), key, strstr(s->sql, "complete") ? ", 'no'" : "");
-		if (!s->lost && !session_retry(s) && !session_is(s, pick == 2 ? "HF021" : "HF023 42883"))
+			session_run(s, "SELECT holdfast.abandon_key(%" PRId64 ", '%s', '%s')", key_account(i),
+						key_operation(i), key);
+		if (!s->lost && !session_retry(s) && !session_is(s, pick == 2 ? "HF021" : "HF023"))
 			violation("key %ld, answered, got %s: %s", i, s->sqlstate, s->sql);
 		c->reused++;
 	}
@@ -239,6 +241,17 @@ both_at_once(KeyClient *c, long i, Known known)
 	return done;
 }
 
+/* Gives a key back that is open, if it is. */
+static void
+give_up(Session *s, long i)
+{
+	char key[260];
+
+	must(s, "DO $$ BEGIN PERFORM holdfast.abandon_key(%" PRId64 ", '%s', '%s');"
+			" EXCEPTION WHEN SQLSTATE 'HF023' THEN NULL; END $$",
+		 key_account(i), key_operation(i), key_text(i, key));
+}
+
 /* Claims a key and commits, without an answer; completes it in another transaction, or gives it up. */
 static bool
 leave_open(KeyClient *c, long i)
@@ -249,7 +262,13 @@ leave_open(KeyClient *c, long i)
 	key_text(i, key);
 	if (!session_run(s, "SELECT claimed FROM holdfast.claim_key(%" PRId64 ", '%s', '%s', '\\x%s')",
 					 key_account(i), key_operation(i), key, key_fingerprint(i, false, fingerprint)))
+	{
+		if (s->lost)
+			give_up(s, i);
 		return false;
+	}
+	if (value(s, 0, 0)[0] != 't')
+		violation("key %ld is new, but has an answer", i);
 	c->left_open++;
 	key_statement(c, i, sql);
 	if (session_run(&c->session[1], "%s", sql))
@@ -261,9 +280,7 @@ leave_open(KeyClient *c, long i)
 		session_open(&c->session[1]);
 	if (chance(&c->random, 50))
 	{
-		must(s, "DO $$ BEGIN PERFORM holdfast.abandon_key(%" PRId64 ", '%s', '%s');"
-				" EXCEPTION WHEN SQLSTATE 'HF023' THEN NULL; END $$",
-			 key_account(i), key_operation(i), key);
+		give_up(s, i);
 		return false;
 	}
 	/* Whoever completes it does the work, in the same transaction. */
@@ -406,7 +423,7 @@ complete_batch(KeyClient *c, const Batch *b, const bool *claimed)
 		(session_run(s,
 					 "WITH v (a, k, r, s, i) AS (VALUES %s),"
 					 " work AS (INSERT INTO public.payments_work SELECT i FROM v)"
-					 " SELECT holdfast.complete_keys(array_agg(a), '%s', array_agg(k), array_agg(r),"
+					 " SELECT holdfast.complete_keys(array_agg(a::bigint), '%s', array_agg(k), array_agg(r),"
 					 " array_agg(s)) FROM v",
 					 buffer, key_operation(b->key[0])) &&
 		 number(s, 0, 0) == n);

@@ -46,7 +46,6 @@ typedef struct Options
 	double seconds;
 	uint64_t seed;
 	long keys;
-	bool survive; /* the server may go away */
 	bool two_phase;
 	int64_t base; /* the first account and SKU of this run */
 	char provider[40];
@@ -162,7 +161,7 @@ typedef struct Answer
 
 typedef struct Event
 {
-	char id[48];
+	char id[80];
 	int charge;
 	const char *type;
 	int64_t amount;

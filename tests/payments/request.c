@@ -386,17 +386,20 @@ roll_back(Buyer *b, Intent *i, const char *sql)
 static bool
 both_at_once(Buyer *b, Intent *i, const char *sql)
 {
-	bool known = false;
+	bool known = false, first;
 
 	b->twins++;
 	i->rival = true;
 	session_send(&b->session[0], "%s", sql);
 	session_send(&b->session[1], "%s", sql);
 	for (int k = 0; k < 2; k++)
+		session_receive(&b->session[k]);
+	/* The one that did the work is judged before the one that got its answer. */
+	first = session_is(&b->session[1], "00000") && value(&b->session[1], 0, 3)[0] == 'f';
+	for (int k = 0; k < 2; k++)
 	{
-		Session *s = &b->session[k];
+		Session *s = &b->session[k ^ first];
 
-		session_receive(s);
 		if (k == 1 && known && session_is(s, refusals[i->request]) && i->acknowledged)
 		{
 			/* Refused before the other one was accepted: it left no key. */
@@ -406,9 +409,9 @@ both_at_once(Buyer *b, Intent *i, const char *sql)
 		}
 		else
 			known = request_judge(b, s, i) || known;
-		if (s->lost && k == 1)
-			session_open(s);
 	}
+	if (b->session[1].lost)
+		session_open(&b->session[1]);
 	if (b->session[0].lost)
 		reconnect(b);
 	return i->acknowledged || (known && !i->doubt);

@@ -66,7 +66,7 @@ deliver(Session *s, const char *id, const char *timestamp, const char *signature
 static void
 forge(Session *s, const Event *e, const char *body, const char *secret)
 {
-	char id[64], timestamp[24], other[80], broken[1100], signature[200];
+	char id[100], timestamp[24], other[80], broken[1100], signature[200];
 	time_t when = time(NULL);
 	const char *expected;
 	uint64_t pick = rnd(s->random, 7);

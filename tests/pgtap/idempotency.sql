@@ -1,6 +1,6 @@
 -- claim_key(), complete_key(), abandon_key(): a key is a caller's name for one intent.
 \ir include/begin.sql
-SELECT plan(1);
+SELECT plan(151);
 
 -- What claiming a key answers: mine, the answer that is replayed, or the SQLSTATE of the refusal.
 CREATE FUNCTION claimed(p_key text, p_request text DEFAULT 'request', p_operation text DEFAULT 'order', p_account bigint DEFAULT 1)

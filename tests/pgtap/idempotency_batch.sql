@@ -1,10 +1,10 @@
 -- claim_keys(), complete_keys(): many keys in one statement, a verdict for every line.
 \ir include/begin.sql
-SELECT plan(1);
+SELECT plan(59);
 
 -- The verdicts of a batch, each with the answer that is replayed.
 CREATE FUNCTION batch(p_keys text[], p_requests text[], p_accounts bigint[] DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(verdict || COALESCE(format('(%s %s)', status, convert_from(response, 'UTF8')), ''), ' ' ORDER BY line)
+    SELECT string_agg(verdict || COALESCE('(' || status || ' ' || convert_from(response, 'UTF8') || ')', ''), ' ' ORDER BY line)
     FROM holdfast.claim_keys(COALESCE(p_accounts, array_fill(1::bigint, ARRAY[cardinality(p_keys)])), 'order', p_keys,
         ARRAY(SELECT r::bytea FROM unnest(p_requests) WITH ORDINALITY AS t (r, i) ORDER BY i))
 $$;

@@ -66,7 +66,7 @@ CREATE FUNCTION state(p_name text) RETURNS text LANGUAGE sql
     AS $$ SELECT word(state) FROM _holdfast.payment WHERE account_id = 1 AND id = payment(p_name) $$;
 
 -- The money of a payment: what is not zero.
-CREATE FUNCTION money(p_name text) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION sums(p_name text) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(', ', 'authorized ' || NULLIF(authorized, 0), 'captured ' || NULLIF(captured, 0), 'refunding ' || NULLIF(refunding, 0),
         'refunded ' || NULLIF(refunded, 0))
     FROM _holdfast.payment WHERE account_id = 1 AND id = payment(p_name)
