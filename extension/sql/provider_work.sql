@@ -172,53 +172,75 @@ $$;
 COMMENT ON FUNCTION holdfast.claim_calls(text, integer, interval) IS
 'Claims up to p_limit (1 to 10000) due calls of a provider, those due longest first, for p_lease (up to 1 day); nobody else gets them until then. Commit, make each call with its key (the same for every attempt: it is the provider''s idempotency key), and record its result with record_result(). kind: authorize, charge (authorize and capture in one), capture, void, refund. amount: minor units of currency. original: the provider''s reference of what is to be captured, voided or refunded. attempt: 1 for the first. Calls whose attempts have been used up without an answer become unknown; unknown ones are claimed no oftener than the provider''s longest back-off. Waits for nobody. Errors: HF032 unknown provider, 22004, 22023 limit, lease. Definer''s rights: it writes to the storage on behalf of whoever may execute it.';
 
+-- PL/pgSQL, because a body of SQL would be planned for every webhook.
 CREATE FUNCTION _holdfast.read_call_keys(p_keys text[]) RETURNS TABLE (account_id bigint, payment uuid, call integer)
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        -- One spelling only, as call_key() makes it.
-        WITH spelled AS MATERIALIZED (
-            SELECT k.line, CASE WHEN k.key ~ '^hf_(0|-?[1-9][0-9]{0,18})_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_[1-9][0-9]{0,9}$'
-                                THEN string_to_array(k.key, '_') END AS word
-            FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)),
-        fitting AS MATERIALIZED (
-            SELECT s.line, CASE WHEN s.word[2]::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 AND s.word[4]::numeric <= 2147483647
-                                THEN s.word END AS word
-            FROM spelled AS s)
-        SELECT f.word[2]::bigint, f.word[3]::uuid, f.word[4]::integer FROM fitting AS f ORDER BY f.line;
-    END;
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- One spelling only, as call_key() makes it.
+    RETURN QUERY
+    WITH spelled AS MATERIALIZED (
+        SELECT k.line, CASE WHEN k.key ~ '^hf_(0|-?[1-9][0-9]{0,18})_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_[1-9][0-9]{0,9}$'
+                            THEN string_to_array(k.key, '_') END AS word
+        FROM unnest(p_keys) WITH ORDINALITY AS k (key, line)),
+    fitting AS MATERIALIZED (
+        SELECT s.line, CASE WHEN s.word[2]::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 AND s.word[4]::numeric <= 2147483647
+                            THEN s.word END AS word
+        FROM spelled AS s)
+    SELECT f.word[2]::bigint, f.word[3]::uuid, f.word[4]::integer FROM fitting AS f ORDER BY f.line;
+END
+$$;
 COMMENT ON FUNCTION _holdfast.read_call_keys(text[]) IS 'The calls that keys were made for, in order; a row of NULLs for a key that is none of ours.';
 
 -- Readers of verified bodies. outcome is NULL for what is not about the outcome of a call.
 CREATE FUNCTION _holdfast.read_standard_body(p_body jsonb, OUT key text, OUT outcome text, OUT amount jsonb, OUT currency text, OUT reference text, OUT reason text)
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT d.data ->> 'key',
-               CASE p_body ->> 'type' WHEN 'call.succeeded' THEN 'succeeded' WHEN 'call.declined' THEN 'declined' WHEN 'call.pending' THEN 'pending' END,
-               d.data -> 'amount', d.data ->> 'currency', d.data ->> 'reference', d.data ->> 'reason'
-        FROM (VALUES (p_body -> 'data')) AS d (data);
-    END;
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    v_data CONSTANT jsonb := p_body -> 'data';
+BEGIN
+    key := v_data ->> 'key';
+    outcome := CASE p_body ->> 'type' WHEN 'call.succeeded' THEN 'succeeded' WHEN 'call.declined' THEN 'declined' WHEN 'call.pending' THEN 'pending' END;
+    amount := v_data -> 'amount';
+    currency := v_data ->> 'currency';
+    reference := v_data ->> 'reference';
+    reason := v_data ->> 'reason';
+END
+$$;
 COMMENT ON FUNCTION _holdfast.read_standard_body(jsonb) IS 'Reads a webhook of scheme standard: {"type": "call.succeeded", "data": {"key", "amount", "currency", "reference", "reason"}}.';
 
 CREATE FUNCTION _holdfast.read_stripe_body(p_body jsonb, OUT key text, OUT outcome text, OUT amount jsonb, OUT currency text, OUT reference text, OUT reason text)
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT d.object -> 'metadata' ->> 'holdfast_key',
-               CASE WHEN d.type IN ('payment_intent.amount_capturable_updated', 'payment_intent.succeeded') THEN 'succeeded'
-                    WHEN d.type = 'payment_intent.payment_failed' THEN 'declined'
-                    WHEN d.type = 'payment_intent.processing' THEN 'pending'
-                    WHEN d.type IN ('refund.created', 'refund.updated', 'refund.failed', 'charge.refund.updated') THEN
-                        CASE d.object ->> 'status' WHEN 'succeeded' THEN 'succeeded' WHEN 'failed' THEN 'declined' WHEN 'canceled' THEN 'declined'
-                             WHEN 'pending' THEN 'pending' END
-               END,
-               CASE d.type WHEN 'payment_intent.amount_capturable_updated' THEN d.object -> 'amount_capturable'
-                           WHEN 'payment_intent.succeeded' THEN d.object -> 'amount_received'
-                           WHEN 'payment_intent.payment_failed' THEN NULL
-                           WHEN 'payment_intent.processing' THEN NULL
-                           ELSE d.object -> 'amount' END,
-               upper(d.object ->> 'currency'), d.object ->> 'id',
-               COALESCE(d.object -> 'last_payment_error' ->> 'code', d.object ->> 'failure_reason')
-        FROM (VALUES (p_body ->> 'type', p_body -> 'data' -> 'object')) AS d (type, object);
-    END;
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    v_type CONSTANT text := p_body ->> 'type';
+    v_object CONSTANT jsonb := p_body -> 'data' -> 'object';
+BEGIN
+    key := v_object -> 'metadata' ->> 'holdfast_key';
+    CASE v_type
+        WHEN 'payment_intent.amount_capturable_updated' THEN
+            outcome := 'succeeded';
+            amount := v_object -> 'amount_capturable';
+        WHEN 'payment_intent.succeeded' THEN
+            outcome := 'succeeded';
+            amount := v_object -> 'amount_received';
+        WHEN 'payment_intent.payment_failed' THEN
+            outcome := 'declined';
+            reason := v_object -> 'last_payment_error' ->> 'code';
+        WHEN 'payment_intent.processing' THEN
+            outcome := 'pending';
+        WHEN 'refund.created', 'refund.updated', 'refund.failed', 'charge.refund.updated' THEN
+            outcome := CASE v_object ->> 'status' WHEN 'succeeded' THEN 'succeeded' WHEN 'failed' THEN 'declined' WHEN 'canceled' THEN 'declined'
+                            WHEN 'pending' THEN 'pending' END;
+            amount := v_object -> 'amount';
+            reason := v_object ->> 'failure_reason';
+        ELSE
+            RETURN;
+    END CASE;
+    currency := upper(v_object ->> 'currency');
+    reference := v_object ->> 'id';
+END
+$$;
 COMMENT ON FUNCTION _holdfast.read_stripe_body(jsonb) IS 'Reads an event of Stripe about a payment intent or a refund whose metadata has holdfast_key.';
 
 CREATE FUNCTION holdfast.receive_webhook(p_provider text, p_body bytea, p_signature text, p_id text DEFAULT NULL, p_timestamp text DEFAULT NULL) RETURNS text

@@ -53,6 +53,7 @@ hf_claim_name(FunctionCallInfo fcinfo, HfKey *key)
 	key->operation = hf_claim_operation(fcinfo, 1);
 	hf_argument_not_null(fcinfo, 2, "p_key");
 	key->key = PointerGetDatum(PG_GETARG_TEXT_PP(2));
+	key->open = true;
 	hf_key_check(key->key, "p_key", HF_KEY_MIN, HF_KEY_MAX);
 }
 
@@ -165,7 +166,7 @@ holdfast_claim_keys(PG_FUNCTION_ARGS)
 	store = hf_row_begin("holdfast.claim_keys()");
 	for (int i = 0; i < accounts.n; i++)
 	{
-		HfKey key = {.operation = operation};
+		HfKey key = {.operation = operation, .open = true};
 		int verdict = hf_claim_line(store, &key, &accounts, &keys, &fingerprints, i);
 		Datum values[4];
 		bool nulls[4] = {0};

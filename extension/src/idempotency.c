@@ -215,7 +215,8 @@ hf_key_look(HfStore *store, HfKey *key, HfTableId current, TimestampTz deadline,
 /*
  * Claims the key for the current transaction: HF_KEY_CLAIMED, with the place of its row in *key;
  * HF_KEY_DONE, with the answer in *key; or the SQLSTATE of the refusal.  With `wait`, waits for a
- * rival for at most holdfast.key_wait.
+ * rival for at most holdfast.key_wait.  A caller who knows his answer beforehand has put it into
+ * *key, which is not open then: should he fail, the claim goes with the answer.
  */
 int
 hf_key_claim(HfStore *store, HfKey *key, bool wait)
@@ -230,7 +231,6 @@ hf_key_claim(HfStore *store, HfKey *key, bool wait)
 
 	key->claimed_at = now;
 	key->half = current;
-	key->open = true;
 	hf_key_form(key, values, nulls);
 	do
 	{

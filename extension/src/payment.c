@@ -191,6 +191,17 @@ hf_payment_describe(HfPayment *payment, FunctionCallInfo fcinfo)
 	payment->created_at = payment->changed_at = GetCurrentTimestamp();
 }
 
+/* What create_payment() answers, if it can do what it is asked. */
+static char *
+hf_payment_created(const HfPayment *payment, int then)
+{
+	if (then == HF_AUTHORIZE)
+		return hf_request_answer(&payment->id, HF_AUTHORIZING, 1);
+	if (then == HF_CAPTURE)
+		return hf_request_answer(&payment->id, HF_CAPTURING, 1);
+	return hf_request_answer(&payment->id, HF_CREATED, 0);
+}
+
 Datum
 holdfast_create_payment(PG_FUNCTION_ARGS)
 {
@@ -200,7 +211,8 @@ holdfast_create_payment(PG_FUNCTION_ARGS)
 	int then = hf_payment_then(fcinfo, 7);
 
 	hf_payment_describe(payment, fcinfo);
-	if (hf_request_begin(&r, fcinfo, "create_payment", "ikitttutu"))
+	if (hf_request_begin(&r, fcinfo, "create_payment", "ikitttutu",
+						 hf_payment_created(payment, then)))
 	{
 		if (!hf_provider_find(r.store, payment->provider, &provider))
 			hf_raise_unknown_provider(payment->provider);
@@ -225,7 +237,7 @@ holdfast_authorize_payment(PG_FUNCTION_ARGS)
 	HfRequest r = {0};
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "authorize_payment", "iuk"))
+	if (hf_request_begin(&r, fcinfo, "authorize_payment", "iuk", NULL))
 	{
 		hf_request_find(&r, fcinfo);
 		hf_request_check_state(&r, HF_AUTHORIZE);
@@ -242,7 +254,7 @@ holdfast_capture_payment(PG_FUNCTION_ARGS)
 	int64 amount = PG_ARGISNULL(3) ? 0 : hf_payment_amount(fcinfo, 3);
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "capture_payment", "iukit"))
+	if (hf_request_begin(&r, fcinfo, "capture_payment", "iukit", NULL))
 	{
 		hf_request_find(&r, fcinfo);
 		hf_payment_check_currency(&r.payment, fcinfo, 4);
@@ -276,7 +288,7 @@ holdfast_void_payment(PG_FUNCTION_ARGS)
 	HfRequest r = {0};
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "void_payment", "iukt"))
+	if (hf_request_begin(&r, fcinfo, "void_payment", "iukt", NULL))
 	{
 		HfPayment *payment = &r.payment;
 
@@ -318,7 +330,7 @@ holdfast_refund_payment(PG_FUNCTION_ARGS)
 	int64 amount = PG_ARGISNULL(3) ? 0 : hf_payment_amount(fcinfo, 3);
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "refund_payment", "iukitt"))
+	if (hf_request_begin(&r, fcinfo, "refund_payment", "iukitt", NULL))
 	{
 		HfPayment *payment = &r.payment;
 		bool dead;

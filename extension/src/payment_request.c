@@ -86,11 +86,12 @@ hf_request_replay(HfRequest *r)
 
 /*
  * Checks account and key and claims the key.  types has a letter for each argument: i bigint, u
- * uuid, t text, k the key.  False if the request has been answered before: go on with
- * hf_request_end().
+ * uuid, t text, k the key.  answer: what hf_request_end() will find, if that is known beforehand,
+ * or NULL.  False if the request has been answered before: go on with hf_request_end().
  */
 bool
-hf_request_begin(HfRequest *r, FunctionCallInfo fcinfo, const char *operation, const char *types)
+hf_request_begin(HfRequest *r, FunctionCallInfo fcinfo, const char *operation, const char *types,
+				 const char *answer)
 {
 	int key_argument = strchr(types, HF_REQUEST_KEY) - types;
 	int verdict;
@@ -102,6 +103,9 @@ hf_request_begin(HfRequest *r, FunctionCallInfo fcinfo, const char *operation, c
 	r->key.key = PointerGetDatum(PG_GETARG_TEXT_PP(key_argument));
 	hf_key_check(r->key.key, "p_key", HF_KEY_MIN, HF_KEY_MAX);
 	r->key.fingerprint = hf_request_fingerprint(fcinfo, types);
+	r->answer = answer;
+	r->key.open = answer == NULL;
+	r->key.response = answer ? CStringGetTextDatum(answer) : (Datum) 0;
 	r->store = hf_row_begin(operation);
 	verdict = hf_key_claim(r->store, &r->key, true);
 	if (verdict == HF_KEY_DONE)
@@ -136,7 +140,28 @@ hf_request_check_state(const HfRequest *r, HfInput input)
 				 errhint("holdfast.payment_transitions() lists what is allowed.")));
 }
 
-/* Stores the answer, if it is new, and gives it. */
+/* The answer of a request, as it is stored. */
+char *
+hf_request_answer(const pg_uuid_t *payment, char state, int32 call)
+{
+	return psprintf("%s %s %d", hf_uuid_text(payment), hf_state_name(state), call);
+}
+
+/* Stores the answer, if it is new. */
+static void
+hf_request_store(HfRequest *r)
+{
+	char *answer = hf_request_answer(&r->payment.id, r->payment.state, r->call);
+
+	if (r->answer == NULL)
+		hf_key_complete(r->store, &r->key, 0, CStringGetTextDatum(answer));
+	else if (strcmp(answer, r->answer) != 0)
+		elog(ERROR, "the answer is \"%s\", not \"%s\"", answer, r->answer);
+	r->answered_payment = r->payment.id;
+	r->answered_state = hf_state_name(r->payment.state);
+}
+
+/* Stores the answer and gives it. */
 Datum
 hf_request_end(HfRequest *r, FunctionCallInfo fcinfo)
 {
@@ -145,13 +170,7 @@ hf_request_end(HfRequest *r, FunctionCallInfo fcinfo)
 	bool nulls[4] = {0};
 
 	if (!r->replayed)
-	{
-		r->answered_payment = r->payment.id;
-		r->answered_state = (char *) hf_state_name(r->payment.state);
-		hf_key_complete(r->store, &r->key, 0,
-						CStringGetTextDatum(psprintf("%s %s %d", hf_uuid_text(&r->payment.id),
-													 r->answered_state, r->call)));
-	}
+		hf_request_store(r);
 	hf_row_end(r->store);
 	values[0] = UUIDPGetDatum(&r->answered_payment);
 	values[1] = CStringGetTextDatum(r->answered_state);

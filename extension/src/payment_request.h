@@ -16,17 +16,19 @@ typedef struct HfRequest
 	HfStore *store;
 	HfKey key;
 	HfPayment payment;
-	int32 call;	   /* the provider call that has become due, or 0 */
-	bool replayed; /* the answer was stored: */
+	int32 call;			/* the provider call that has become due, or 0 */
+	const char *answer; /* known beforehand, or NULL */
+	bool replayed;		/* it was stored before: */
 	pg_uuid_t answered_payment;
-	char *answered_state;
+	const char *answered_state;
 } HfRequest;
 
 /* Amounts that one payment may have: a bigint holds the sum of 9,000 of them. */
 #define HF_AMOUNT_MAX INT64CONST(1000000000000000)
 
 extern bool hf_request_begin(HfRequest *r, FunctionCallInfo fcinfo, const char *operation,
-							 const char *types);
+							 const char *types, const char *answer);
+extern char *hf_request_answer(const pg_uuid_t *payment, char state, int32 call);
 extern void hf_request_find(HfRequest *r, FunctionCallInfo fcinfo);
 extern void hf_request_check_state(const HfRequest *r, HfInput input);
 extern Datum hf_request_end(HfRequest *r, FunctionCallInfo fcinfo);

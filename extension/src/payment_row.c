@@ -38,6 +38,7 @@ enum
 	COL_STEPS,
 	COL_CALLS,
 	COL_STATE,
+	COL_LIVE,
 	COL_CURRENCY,
 	COL_PROVIDER,
 	COL_METHOD,
@@ -132,6 +133,7 @@ hf_payment_form(const HfPayment *payment, Datum *values, bool *nulls)
 	values[COL_STEPS - 1] = Int32GetDatum(payment->steps);
 	values[COL_CALLS - 1] = Int32GetDatum(payment->calls);
 	values[COL_STATE - 1] = CharGetDatum(payment->state);
+	values[COL_LIVE - 1] = BoolGetDatum(payment->has_owner && hf_state_is_live(payment->state));
 	values[COL_CURRENCY - 1] = payment->currency;
 	values[COL_PROVIDER - 1] = payment->provider;
 	values[COL_METHOD - 1] = payment->method;

@@ -114,6 +114,24 @@ hf_input_name(HfInput input)
 	return name[input];
 }
 
+/* May the payment take its owner's money, or has it? */
+bool
+hf_state_is_live(char state)
+{
+	switch (state)
+	{
+		case HF_AUTHORIZING:
+		case HF_AUTHORIZED:
+		case HF_CAPTURING:
+		case HF_CAPTURED:
+		case HF_PARTIALLY_REFUNDED:
+		case HF_UNKNOWN:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Does the input lead anywhere from the state? */
 bool
 hf_state_takes(char state, HfInput input)

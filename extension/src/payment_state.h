@@ -36,6 +36,7 @@ typedef enum HfInput
 
 extern const char *hf_state_name(char state);
 extern const char *hf_input_name(HfInput input);
+extern bool hf_state_is_live(char state);
 extern bool hf_state_takes(char state, HfInput input);
 extern bool hf_state_may_become(char state, HfInput input, char next);
 

@@ -31,7 +31,7 @@ static HfKnown known[HF_TABLES] = {
 	[HF_KEY_0] = {.name = "idempotency_0", .columns = 7},
 	[HF_KEY_1] = {.name = "idempotency_1", .columns = 7},
 	[HF_KEY_TURN] = {.name = "idempotency_turn", .columns = 3},
-	[HF_PAYMENT] = {.name = "payment", .columns = 17, .second_name = "payment_owner_idx"},
+	[HF_PAYMENT] = {.name = "payment", .columns = 18, .second_name = "payment_owner_idx"},
 	[HF_PAYMENT_EVENT] = {.name = "payment_event", .columns = 10},
 	[HF_LEDGER] = {.name = "ledger_entry", .columns = 7},
 	[HF_CALL] = {.name = "provider_call", .columns = 13, .second_name = "provider_call_due_idx"},

@@ -154,6 +154,25 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 }
 
 /*
+ * Is there a row with the primary key, whatever a peek has found?  A rival who commits while we peek
+ * may have taken the old version away before we looked and have entered the new one into the index
+ * after we had read there.  A snapshot has exactly one of them.
+ */
+static bool
+hf_row_is_there(HfTable *table, ScanKeyData *keys, int nkeys)
+{
+	HfScan scan;
+	bool found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	hf_row_scan(&scan, table, table->primary, keys, nkeys, GetActiveSnapshot());
+	found = hf_row_next(&scan, ForwardScanDirection);
+	hf_row_stop(&scan);
+	PopActiveSnapshot();
+	return found;
+}
+
+/*
  * Reads the row with the primary key into table->found and locks it until the transaction ends;
  * waits for whoever is making or changing it.  False if there is none.
  */
@@ -167,7 +186,11 @@ hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkey
 
 		CHECK_FOR_INTERRUPTS();
 		if (!hf_row_peek(table, table->primary, keys, nkeys, &rival))
+		{
+			if (hf_row_is_there(table, keys, nkeys))
+				continue;
 			return false;
+		}
 		tid = table->found->tts_tid;
 		if (TransactionIdIsValid(rival))
 		{
