@@ -121,8 +121,8 @@ hf_payment_check_alone(HfStore *store, const HfPayment *payment)
 
 /*
  * From here on the provider may take the owner's money: nobody else must, and the units must stay.
- * Looks for others before the holds, whose errors would say less, and after: whoever comes second
- * has waited for the first one's holds.
+ * Looks for others before the holds, whose errors would say less, and again if it has waited: for
+ * the holds of a payment that came first.
  */
 static void
 hf_payment_engage(HfStore *store, HfPayment *payment)
@@ -131,7 +131,8 @@ hf_payment_engage(HfStore *store, HfPayment *payment)
 		return;
 	hf_payment_check_alone(store, payment);
 	payment->units = hf_ending_pin(store, &payment->owner);
-	hf_payment_check_alone(store, payment);
+	if (store->waited)
+		hf_payment_check_alone(store, payment);
 }
 
 static int32

@@ -31,6 +31,7 @@ typedef struct HfStore
 {
 	EState *estate;		 /* NULL when only reading */
 	bool triggers;		 /* one of the tables has triggers */
+	bool waited;		 /* for other transactions, or was about to */
 	int guc_nest_level;	 /* 0 until it first has to wait; then lock_timeout is ours */
 	int session_timeout; /* and these were the session's, and the time: */
 	TimestampTz waiting_since;

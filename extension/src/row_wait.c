@@ -36,6 +36,7 @@ hf_row_bound_wait(HfStore *store)
 	TimestampTz now = GetCurrentTimestamp();
 	long left;
 
+	store->waited = true;
 	if (hf_lock_timeout == 0)
 		return;
 	if (store->guc_nest_level == 0)

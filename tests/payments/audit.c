@@ -37,7 +37,7 @@ audit_watch(void *unused)
 			session_open(s);
 		else if (!session_retry(s))
 			violation("verify() got %s: %s", s->sqlstate, session_error(s));
-		usleep(20000 + (useconds_t) (now() - begun) * 3);
+		usleep(20000 + (useconds_t) (now() - begun));
 	}
 	session_close(s);
 	free(s->sql);
@@ -180,6 +180,7 @@ read_history(Session *s)
 			continue;
 		p->line = grow(p->line, p->lines, &p->line_room, sizeof(Line));
 		line = &p->line[p->lines++];
+		memset(line, 0, sizeof(Line));
 		line->n = (int) number(s, row, 2);
 		line->call = (int) number(s, row, 3);
 		line->amount = number(s, row, 4);

@@ -52,7 +52,7 @@ mood_declines(const Charge *charge)
 {
 	uint64_t percent = charge->kind == 'v' ? 0 : charge->kind == 'k' ? 6 : 12;
 
-	return dice(charge, "decline", 100) < percent;
+	return !honest && dice(charge, "decline", 100) < percent;
 }
 
 bool

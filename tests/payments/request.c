@@ -21,7 +21,7 @@ const char *const request_name[REQUESTS] = {"create", "authorize", "capture", "v
 static const char *const refusals[REQUESTS] = {
 	[CREATE] = "HF006 HF007 HF008 HF009 HF031",
 	[AUTHORIZE] = "HF006 HF007 HF008 HF009 HF028 HF031",
-	[CAPTURE] = "HF006 HF007 HF008 HF009 HF028 HF029 HF031",
+	[CAPTURE] = "HF006 HF007 HF008 HF009 HF024 HF028 HF029 HF031",
 	[VOID] = "HF028",
 	[REFUND] = "HF028 HF030",
 };

@@ -167,7 +167,9 @@ void
 sender_repeat_all(Session *s)
 {
 	int n = mood_events(), forgotten = 0;
+	uint64_t random = options.seed;
 
+	s->random = &random;
 	for (int i = 0; i < n && violations() == 0; i++)
 	{
 		while (!send_event(s, mood_event(i)) && violations() == 0)
@@ -176,6 +178,7 @@ sender_repeat_all(Session *s)
 			break;
 		forgotten += strcmp(value(s, 0, 0), "duplicate") != 0;
 	}
+	s->random = NULL;
 	claim(n > 0 && forgotten == 0, "%d webhooks sent once more are duplicates", n);
 }
 

@@ -18,7 +18,17 @@ CREATE FUNCTION contents() RETURNS text LANGUAGE sql AS $$
     FROM (SELECT 'lane ' || t::text FROM _holdfast.stock_lane t
           UNION ALL SELECT 'floor ' || t::text FROM _holdfast.stock_lane_floor t
           UNION ALL SELECT 'hold ' || t::text FROM _holdfast.hold t
-          UNION ALL SELECT 'movement ' || t::text FROM _holdfast.stock_movement t) AS stored (line)
+          UNION ALL SELECT 'movement ' || t::text FROM _holdfast.stock_movement t
+          UNION ALL SELECT 'key ' || t::text FROM _holdfast.idempotency_0 t
+          UNION ALL SELECT 'key ' || t::text FROM _holdfast.idempotency_1 t
+          UNION ALL SELECT 'payment ' || t::text FROM _holdfast.payment t
+          UNION ALL SELECT 'payment event ' || t::text FROM _holdfast.payment_event t
+          UNION ALL SELECT 'entry ' || t::text FROM _holdfast.ledger_entry t
+          UNION ALL SELECT 'call ' || t::text FROM _holdfast.provider_call t
+          UNION ALL SELECT 'provider ' || t::text FROM _holdfast.provider t
+          UNION ALL SELECT 'secret ' || t::text FROM _holdfast.webhook_secret t
+          UNION ALL SELECT 'provider event ' || t::text FROM _holdfast.provider_event t
+          UNION ALL SELECT 'simulated call ' || t::text FROM _holdfast.simulated_call t) AS stored (line)
 $$;
 
 -- The account of a SKU in words. Says so if view, function and verify() do not agree.
