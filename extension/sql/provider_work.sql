@@ -147,16 +147,16 @@ BEGIN
 
     RETURN QUERY
     WITH due AS MATERIALIZED (
-        SELECT c.account_id, c.payment, c.n FROM _holdfast.provider_call AS c
+        SELECT c.ctid FROM _holdfast.provider_call AS c
         WHERE c.provider = p_provider AND c.state IN ('d', 'u') AND c.due_at <= v_now
           AND (c.state = 'u' OR c.attempts < v_provider.attempts)
         ORDER BY c.due_at LIMIT p_limit FOR UPDATE SKIP LOCKED),
     claimed AS (
-        -- What is unknown is asked rarely, answered or not.
+        -- Locked above, so the ctid stays. What is unknown is asked rarely, answered or not.
         UPDATE _holdfast.provider_call AS c
         SET attempts = c.attempts + 1,
             due_at = v_now + CASE c.state WHEN 'u' THEN greatest(p_lease, make_interval(secs => v_provider.backoff_max)) ELSE p_lease END
-        FROM due AS d WHERE c.account_id = d.account_id AND c.payment = d.payment AND c.n = d.n
+        FROM due AS d WHERE c.ctid = d.ctid
         RETURNING c.account_id, c.payment, c.n, c.kind, c.amount, c.attempts, c.due_at)
     SELECT c.account_id, c.payment, c.n, _holdfast.call_key(c.account_id, c.payment, c.n), k.name, c.amount, p.currency, p.method, p.owner,
            o.reference, c.attempts, c.due_at
@@ -165,7 +165,7 @@ BEGIN
     JOIN _holdfast.payment AS p ON p.account_id = c.account_id AND p.id = c.payment
     LEFT JOIN LATERAL (
         SELECT b.reference FROM _holdfast.provider_call AS b
-        WHERE b.account_id = c.account_id AND b.payment = c.payment AND b.n < c.n AND b.kind IN ('a', 's', 'k') AND b.state = 's'
+        WHERE c.kind IN ('k', 'v', 'r') AND b.account_id = c.account_id AND b.payment = c.payment AND b.n < c.n AND b.kind IN ('a', 's', 'k') AND b.state = 's'
         ORDER BY b.n DESC LIMIT 1) AS o ON true;
 END
 $$;

@@ -51,7 +51,6 @@ FROM _holdfast.hold h WHERE h.state = 'c' AND h.ended_at > h.expires_at;
 END;
 COMMENT ON FUNCTION _holdfast.verify_stock() IS 'The stock half of holdfast.verify().';
 
--- The states in which a payment takes, or has, its owner's money are those of payment_owner_idx.
 CREATE FUNCTION _holdfast.verify_payments() RETURNS TABLE (invariant text, owner uuid, payment uuid, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
@@ -124,7 +123,8 @@ UNION ALL
 SELECT 'the state agrees with the amounts', w.owner, w.payment,
        format('account %s: state %s, captured %s, refunded %s', w.account_id, w.name, w.captured, w.refunded)
 FROM whole w
-WHERE NOT CASE w.state WHEN 'c' THEN w.captured > 0 AND w.refunded = 0
+WHERE w.is_known
+  AND NOT CASE w.state WHEN 'c' THEN w.captured > 0 AND w.refunded = 0
                        WHEN 'q' THEN w.refunded > 0 AND w.refunded < w.captured
                        WHEN 'r' THEN w.captured > 0 AND w.refunded = w.captured
                        WHEN 'b' THEN w.refunded < w.captured
@@ -135,7 +135,8 @@ SELECT 'the state agrees with the calls', w.owner, w.payment,
        format('account %s: state %s, %s charges, open: %s to authorize, %s to capture, %s unknown', w.account_id, w.name, w.charges,
               w.authorizing, w.capturing, w.unknown)
 FROM whole w
-WHERE NOT CASE w.state WHEN 'n' THEN w.charges = 0
+WHERE w.is_known
+  AND NOT CASE w.state WHEN 'n' THEN w.charges = 0
                        WHEN 'g' THEN w.authorizing = 1 AND w.open = 1
                        WHEN 'p' THEN w.capturing = 1 AND w.open = 1
                        WHEN 'u' THEN w.unknown = 1 AND w.open = 1
@@ -165,7 +166,7 @@ SELECT 'a call is settled when its outcome is known', NULL, c.payment,
 FROM _holdfast.provider_call c WHERE (c.state IN ('d', 'u')) <> (c.settled_at = 'infinity')
 UNION ALL
 SELECT 'an owner has one live payment', p.owner, NULL, format('account %s: %s payments', p.account_id, count(*))
-FROM _holdfast.payment p WHERE p.owner IS NOT NULL AND p.state IN ('g', 'a', 'p', 'c', 'q', 'u')
+FROM _holdfast.payment p WHERE p.live
 GROUP BY p.account_id, p.owner HAVING count(*) > 1
 UNION ALL
 -- Holds that were made later are not this call's; those that the caller has released are his business.

@@ -1,7 +1,7 @@
 -- rotate_keys(): a key is remembered for one to two times holdfast.key_retention, and while it is
 -- open for ever.
 \ir include/begin.sql
-SELECT plan(52);
+SELECT plan(53);
 
 -- A key in words: what claiming it would answer.
 CREATE FUNCTION answer(p_key text, p_request text DEFAULT 'request') RETURNS text LANGUAGE sql AS $$
@@ -65,9 +65,10 @@ SELECT is(answer('open-early') || ' ' || answer('open-late'), 'HF022 HF022', 'an
 SELECT is(completed('open-early'), '', 'an open key that has moved often can be completed');
 SELECT is(answer('open-early'), '200 answer of open-early', 'and has its answer');
 SELECT passes('24 hours');
-SELECT is(holdfast.rotate_keys(), true, 'after one turn');
+SELECT is(holdfast.rotate_keys(), true, 'a turn later');
+SELECT is(answer('open-early'), '200 answer of open-early', 'it still has: an answer is remembered from when it was given');
 SELECT passes('24 hours');
-SELECT is(holdfast.rotate_keys(), true, 'and another');
+SELECT is(holdfast.rotate_keys(), true, 'two turns later');
 SELECT is(answer('open-early'), 'free', 'it is forgotten as others are');
 SELECT is(completed('open-early-too') || completed('open-late'), '', 'all are completed');
 SELECT passes('24 hours');
