@@ -19,7 +19,7 @@ CREATE TABLE _holdfast.payment (
     captured   bigint      NOT NULL DEFAULT 0,
     refunding  bigint      NOT NULL DEFAULT 0,
     refunded   bigint      NOT NULL DEFAULT 0,
-    units      bigint      NOT NULL DEFAULT 0,
+    cart       bigint      NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     steps      integer     NOT NULL DEFAULT 0,
@@ -43,7 +43,7 @@ CREATE UNIQUE INDEX payment_owner_idx ON _holdfast.payment (account_id, owner) W
 COMMENT ON TABLE _holdfast.payment IS 'Attempts to collect money. Amounts are in minor units of the currency.';
 COMMENT ON COLUMN _holdfast.payment.amount IS 'Asked for.';
 COMMENT ON COLUMN _holdfast.payment.refunding IS 'In refunds under way.';
-COMMENT ON COLUMN _holdfast.payment.units IS 'Units of the owner''s holds that the open provider call is to pay for.';
+COMMENT ON COLUMN _holdfast.payment.cart IS 'Digest of the SKUs and quantities that were pinned for the open provider call.';
 COMMENT ON COLUMN _holdfast.payment.live IS 'Has an owner, and may take, or has, his money.';
 COMMENT ON COLUMN _holdfast.payment.steps IS 'Lines of history.';
 COMMENT ON COLUMN _holdfast.payment.calls IS 'Provider calls.';
@@ -144,7 +144,7 @@ CREATE FUNCTION holdfast.create_payment(p_account bigint, p_key text, p_amount b
                                         OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_create_payment';
 COMMENT ON FUNCTION holdfast.create_payment(bigint, text, bigint, text, text, text, uuid, text, uuid) IS
-'Creates a payment of p_amount minor units of p_currency by an account, to be made at a provider (add_provider()) by a method (the provider''s token for a card, 1 to 255 characters). p_owner: whose holds it pays for; NULL: none. p_then: authorize or capture goes on at once, as authorize_payment() or capture_payment() would. p_payment: its id (default: holdfast.uuid7()). call is the number of the provider call that has become due. Errors: HF019, HF021, HF022 key, HF024 amount, HF025 currency, HF032 provider, HF033 method, HF034 the id is taken, 22023 p_then, and those of what follows.';
+'Creates a payment of p_amount minor units of p_currency by an account, to be made at a provider (add_provider()) by a method (the provider''s token for a card, 1 to 255 bytes). p_owner: whose holds it pays for; NULL: none. p_then: authorize or capture goes on at once, as authorize_payment() or capture_payment() would. p_payment: its id (default: holdfast.uuid7()). call is the number of the provider call that has become due. Errors: HF019, HF021, HF022 key, HF024 amount, HF025 currency, HF032 provider, HF033 method, HF034 the id is taken, 22023 p_then, and those of what follows.';
 
 CREATE FUNCTION holdfast.authorize_payment(p_account bigint, p_payment uuid, p_key text,
                                            OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)

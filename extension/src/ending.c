@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "digest.h"
 #include "ending.h"
 #include "errors.h"
 #include "guc.h"
@@ -383,29 +384,44 @@ holdfast_unpin(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(holds);
 }
 
-/* Pins all holds of the owner, who must have some and none expired. Returns the units. */
+/* What is held, SKU by SKU, as a number: the first bytes of a SHA-256. */
+static int64
+hf_ending_cart(const HfEnding *e)
+{
+	int64 *cart = palloc(sizeof(int64) * 2 * Max(e->n, 1));
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+	int64 result;
+
+	for (int i = 0; i < e->n; i++)
+	{
+		cart[2 * i] = e->line[i].hold.sku;
+		cart[2 * i + 1] = e->line[i].hold.quantity;
+	}
+	hf_digest_make(cart, sizeof(int64) * 2 * e->n, digest);
+	memcpy(&result, digest, sizeof(result));
+	pfree(cart);
+	return result;
+}
+
+/* Pins all holds of the owner, who must have some and none expired. Returns what they are. */
 int64
 hf_ending_pin(HfStore *store, const pg_uuid_t *owner)
 {
 	HfEnding e = {.store = store, .owner = *owner};
-	int64 units = 0;
 
 	hf_ending_all_lines(&e, true);
 	(void) hf_ending_act(&e, hf_act_pin);
-	for (int i = 0; i < e.n; i++)
-		units += e.line[i].hold.quantity;
-	return units;
+	return hf_ending_cart(&e);
 }
 
-/* The owner's live holds, locked, into e->line; returns their units. *expired: there are dead ones. */
-static int64
-hf_ending_lock_live(HfEnding *e, bool *expired)
+/* Locks the owner's live holds, into e->line. False if there are dead ones, but for released ones. */
+static bool
+hf_ending_lock_live(HfEnding *e)
 {
 	HfHold *holds;
 	int n = hf_hold_list(e->store, &e->owner, &holds);
-	int64 units = 0;
+	bool all_alive = true;
 
-	*expired = false;
 	e->line = palloc0(sizeof(HfLine) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -417,11 +433,11 @@ hf_ending_lock_live(HfEnding *e, bool *expired)
 		line->quantity = WHOLE;
 		hf_line_lock(e, line);
 		if (hf_hold_is_live(&line->hold, GetCurrentTimestamp()))
-			units += e->line[e->n++].hold.quantity;
+			e->n++;
 		else
-			*expired = *expired || line->hold.state != HF_RELEASED;
+			all_alive = all_alive && line->hold.state == HF_RELEASED;
 	}
-	return units;
+	return all_alive;
 }
 
 /* Gives the owner's pinned holds a deadline again, if there are any. */
@@ -429,11 +445,10 @@ void
 hf_ending_unpin(HfStore *store, const pg_uuid_t *owner)
 {
 	HfEnding e = {.store = store, .owner = *owner};
-	bool expired;
 	int n = 0;
 
 	e.ttl = Min(hf_ttl_default, Min(hf_ttl_max, hf_lifetime_max)) * USECS_PER_SEC;
-	(void) hf_ending_lock_live(&e, &expired);
+	(void) hf_ending_lock_live(&e);
 	for (int i = 0; i < e.n; i++)
 		if (hf_hold_is_pinned(&e.line[i].hold))
 			e.line[n++] = e.line[i];
@@ -446,34 +461,33 @@ hf_ending_unpin(HfStore *store, const pg_uuid_t *owner)
  * first.  False, and nothing has happened, if it is another case.
  */
 static bool
-hf_ending_confirm_one(HfEnding *e, int64 units)
+hf_ending_confirm_one(HfEnding *e, int64 cart)
 {
 	HfHold *holds;
 	int n = hf_hold_list(e->store, &e->owner, &holds);
 	TimestampTz now = GetCurrentTimestamp();
-	HfHold *hold = &holds[0];
+	HfLine line = {.hold = holds[0]};
+	HfEnding one = {.line = &line, .n = 1};
 
-	if (n != 1 || !hf_hold_is_live(hold, now) || hold->quantity != units)
+	if (n != 1 || !hf_hold_is_live(&line.hold, now) || hf_ending_cart(&one) != cart)
 		return false;
-	hold->state = HF_CONFIRMED;
-	hold->ended_at = Max(now, hold->held_at);
-	if (hf_hold_update(e->store, hold, false) != HF_WRITTEN)
+	hf_line_end(&line, HF_CONFIRMED, now);
+	if (hf_hold_update(e->store, &line.hold, false) != HF_WRITTEN)
 		return false;
-	hf_movement_insert(e->store, HF_SOLD, hold->sku, -hold->quantity, hold->ended_at, &e->owner,
-					   (Datum) 0);
+	hf_movement_insert(e->store, HF_SOLD, line.hold.sku, -line.hold.quantity, line.hold.ended_at,
+					   &e->owner, (Datum) 0);
 	return true;
 }
 
-/* Sells all that the owner holds, if that is exactly so many units; else false, and none is sold. */
+/* Sells all that the owner holds, if it is what was pinned; else false, and nothing is sold. */
 bool
-hf_ending_confirm(HfStore *store, const pg_uuid_t *owner, int64 units)
+hf_ending_confirm(HfStore *store, const pg_uuid_t *owner, int64 cart)
 {
 	HfEnding e = {.store = store, .owner = *owner};
-	bool expired;
 
-	if (hf_ending_confirm_one(&e, units))
+	if (hf_ending_confirm_one(&e, cart))
 		return true;
-	if (hf_ending_lock_live(&e, &expired) != units || units == 0 || expired)
+	if (!hf_ending_lock_live(&e) || e.n == 0 || hf_ending_cart(&e) != cart)
 		return false;
 	(void) hf_ending_sell(&e);
 	return true;

@@ -31,7 +31,7 @@ enum
 	COL_CURRENCY
 };
 
-/* The sum of the payment's entries; false if they are not all of the currency. */
+/* The sum of the payment's entries, as far as a bigint goes; false if not all are of the currency. */
 static bool
 hf_ledger_sum(HfStore *store, Datum account, Datum payment, Datum currency, int64 *sum)
 {
@@ -39,19 +39,22 @@ hf_ledger_sum(HfStore *store, Datum account, Datum payment, Datum currency, int6
 	ScanKeyData keys[2];
 	HfScan scan;
 	bool same = true;
+	int128 total = 0;
 
-	*sum = 0;
 	ScanKeyInit(&keys[0], COL_ACCOUNT, BTEqualStrategyNumber, F_INT8EQ, account);
 	ScanKeyInit(&keys[1], COL_PAYMENT, BTEqualStrategyNumber, F_UUID_EQ, payment);
 	hf_row_scan(&scan, table, table->primary, keys, 2, NULL);
 	while (hf_row_next(&scan, ForwardScanDirection))
 	{
 		slot_getallattrs(table->found);
-		*sum += DatumGetInt64(table->found->tts_values[COL_AMOUNT - 1]);
+		total += DatumGetInt64(table->found->tts_values[COL_AMOUNT - 1]);
 		same =
 			same && datum_image_eq(table->found->tts_values[COL_CURRENCY - 1], currency, false, -1);
 	}
 	hf_row_stop(&scan);
+	*sum = total > PG_INT64_MAX ? PG_INT64_MAX
+		: total < PG_INT64_MIN	? PG_INT64_MIN
+								: (int64) total;
 	return same;
 }
 

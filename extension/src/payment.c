@@ -130,7 +130,7 @@ hf_payment_engage(HfStore *store, HfPayment *payment)
 	if (!payment->has_owner)
 		return;
 	hf_payment_check_alone(store, payment);
-	payment->units = hf_ending_pin(store, &payment->owner);
+	payment->cart = hf_ending_pin(store, &payment->owner);
 	if (store->waited)
 		hf_payment_check_alone(store, payment);
 }

@@ -8,13 +8,12 @@
  */
 #include "postgres.h"
 
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "arguments.h"
+#include "digest.h"
 #include "errors.h"
 #include "payment_request.h"
 
@@ -51,20 +50,13 @@ static Datum
 hf_request_fingerprint(FunctionCallInfo fcinfo, const char *types)
 {
 	bytea *result = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
 	StringInfoData request;
-	bool good;
 
 	initStringInfo(&request);
 	for (int i = 1; types[i] != '\0'; i++)
 		if (types[i] != HF_REQUEST_KEY)
 			hf_request_add(&request, fcinfo, i, types[i]);
-	good = hash != NULL && pg_cryptohash_init(hash) == 0 &&
-		pg_cryptohash_update(hash, (uint8 *) request.data, request.len) == 0 &&
-		pg_cryptohash_final(hash, (uint8 *) VARDATA(result), PG_SHA256_DIGEST_LENGTH) == 0;
-	pg_cryptohash_free(hash);
-	if (!good)
-		elog(ERROR, "could not compute a SHA-256");
+	hf_digest_make(request.data, request.len, (uint8 *) VARDATA(result));
 	SET_VARSIZE(result, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	pfree(request.data);
 	return PointerGetDatum(result);

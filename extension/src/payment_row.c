@@ -32,7 +32,7 @@ enum
 	COL_CAPTURED,
 	COL_REFUNDING,
 	COL_REFUNDED,
-	COL_UNITS,
+	COL_CART,
 	COL_CREATED_AT,
 	COL_CHANGED_AT,
 	COL_STEPS,
@@ -102,7 +102,7 @@ hf_payment_read(TupleTableSlot *slot, HfPayment *payment)
 	payment->captured = DatumGetInt64(value[COL_CAPTURED - 1]);
 	payment->refunding = DatumGetInt64(value[COL_REFUNDING - 1]);
 	payment->refunded = DatumGetInt64(value[COL_REFUNDED - 1]);
-	payment->units = DatumGetInt64(value[COL_UNITS - 1]);
+	payment->cart = DatumGetInt64(value[COL_CART - 1]);
 	payment->created_at = DatumGetTimestampTz(value[COL_CREATED_AT - 1]);
 	payment->changed_at = DatumGetTimestampTz(value[COL_CHANGED_AT - 1]);
 	payment->steps = DatumGetInt32(value[COL_STEPS - 1]);
@@ -127,7 +127,7 @@ hf_payment_form(const HfPayment *payment, Datum *values, bool *nulls)
 	values[COL_CAPTURED - 1] = Int64GetDatum(payment->captured);
 	values[COL_REFUNDING - 1] = Int64GetDatum(payment->refunding);
 	values[COL_REFUNDED - 1] = Int64GetDatum(payment->refunded);
-	values[COL_UNITS - 1] = Int64GetDatum(payment->units);
+	values[COL_CART - 1] = Int64GetDatum(payment->cart);
 	values[COL_CREATED_AT - 1] = TimestampTzGetDatum(payment->created_at);
 	values[COL_CHANGED_AT - 1] = TimestampTzGetDatum(payment->changed_at);
 	values[COL_STEPS - 1] = Int32GetDatum(payment->steps);

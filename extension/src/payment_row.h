@@ -26,7 +26,7 @@ typedef struct HfPayment
 	int64 captured;
 	int64 refunding;
 	int64 refunded;
-	int64 units; /* of the owner's holds that the open call is to pay for */
+	int64 cart; /* what the open call is to pay for (ending.c) */
 	TimestampTz created_at;
 	TimestampTz changed_at;
 	int32 steps; /* lines of history */

@@ -75,7 +75,7 @@ hf_settle_sell(HfStore *store, const HfPayment *payment)
 {
 	if (payment->state == HF_DECLINED || payment->state == HF_VOIDED)
 		return false;
-	return !payment->has_owner || hf_ending_confirm(store, &payment->owner, payment->units);
+	return !payment->has_owner || hf_ending_confirm(store, &payment->owner, payment->cart);
 }
 
 static void
