@@ -466,10 +466,13 @@ hf_ending_confirm_one(HfEnding *e, int64 cart)
 	HfHold *holds;
 	int n = hf_hold_list(e->store, &e->owner, &holds);
 	TimestampTz now = GetCurrentTimestamp();
-	HfLine line = {.hold = holds[0]};
+	HfLine line;
 	HfEnding one = {.line = &line, .n = 1};
 
-	if (n != 1 || !hf_hold_is_live(&line.hold, now) || hf_ending_cart(&one) != cart)
+	if (n != 1)
+		return false;
+	line.hold = holds[0];
+	if (!hf_hold_is_live(&line.hold, now) || hf_ending_cart(&one) != cart)
 		return false;
 	hf_line_end(&line, HF_CONFIRMED, now);
 	if (hf_hold_update(e->store, &line.hold, false) != HF_WRITTEN)

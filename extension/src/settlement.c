@@ -131,6 +131,30 @@ hf_settle_refunded(HfStore *store, HfPayment *payment, const HfCall *call, bool 
 					HF_BOOK_PROVIDER, call->amount);
 }
 
+/* Would the refund exceed what there is to refund, open refunds counted? */
+static bool
+hf_settle_exceeds(const HfPayment *payment, const HfCall *call)
+{
+	return call->amount > payment->captured - payment->refunding - payment->refunded;
+}
+
+/* Books refunds that have been made in excess, as far as there is room for them now. */
+static void
+hf_settle_excess(HfStore *store, HfPayment *payment)
+{
+	for (int n = 1; n <= payment->calls; n++)
+	{
+		HfCall call;
+
+		if (!hf_call_find_and_lock(store, payment->account, &payment->id, n, &call) ||
+			call.state != HF_CALL_EXCESS || hf_settle_exceeds(payment, &call))
+			continue;
+		call.state = HF_CALL_SUCCEEDED;
+		hf_call_write(store, &call);
+		hf_settle_refunded(store, payment, &call, false);
+	}
+}
+
 static void
 hf_settle_refund_declined(HfStore *store, HfPayment *payment, const HfCall *call)
 {
@@ -138,6 +162,7 @@ hf_settle_refund_declined(HfStore *store, HfPayment *payment, const HfCall *call
 	hf_settle_step(store, payment, call, HF_SAYS_REFUND_DECLINED, payment->state);
 	if (payment->state != HF_REFUNDING)
 		hf_payment_book(store, payment, HF_BOOK_REFUNDS_DUE, HF_BOOK_SALES, call->amount);
+	hf_settle_excess(store, payment);
 }
 
 /* What the word "succeeded" or "declined" about a call means for its payment. */
@@ -228,14 +253,6 @@ hf_settle_open(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outco
 	return true;
 }
 
-/* Would a refund that was declined, and now has succeeded, exceed what there was to refund? */
-static bool
-hf_settle_exceeds(const HfPayment *payment, const HfCall *call)
-{
-	return call->kind == HF_CALL_REFUND && call->state == HF_CALL_DECLINED &&
-		call->amount > payment->captured - payment->refunding - payment->refunded;
-}
-
 /*
  * Records what a provider says about a call and does what follows from it.  The payment and the
  * call are locked.  False if nothing has changed.
@@ -255,9 +272,10 @@ hf_settle(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outcome, D
 		call->reason = reason;
 	if (outcome < HF_OUTCOME_DECLINED)
 		return hf_settle_open(store, payment, call, outcome);
-	if (outcome == HF_OUTCOME_SUCCEEDED && hf_settle_exceeds(payment, call))
+	if (outcome == HF_OUTCOME_SUCCEEDED && call->state == HF_CALL_DECLINED &&
+		call->kind == HF_CALL_REFUND && hf_settle_exceeds(payment, call))
 	{
-		/* The provider has given back more than there was: for a human to look at. */
+		/* Given back when the money was spoken for: to be booked when there is room, or looked at. */
 		call->state = HF_CALL_EXCESS;
 		hf_call_write(store, call);
 		return true;
