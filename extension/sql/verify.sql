@@ -49,7 +49,7 @@ UNION ALL
 SELECT 'no hold is confirmed after its deadline', h.sku, h.owner, format('deadline %s, ended %s', h.expires_at, h.ended_at)
 FROM _holdfast.hold h WHERE h.state = 'c' AND h.ended_at > h.expires_at;
 END;
-COMMENT ON FUNCTION _holdfast.verify_stock() IS 'The stock half of holdfast.verify().';
+COMMENT ON FUNCTION _holdfast.verify_stock() IS 'The rows of every broken invariant of stock: that half of holdfast.verify().';
 
 CREATE FUNCTION _holdfast.verify_payments() RETURNS TABLE (invariant text, owner uuid, payment uuid, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -179,7 +179,7 @@ JOIN _holdfast.hold h ON h.owner = p.owner AND h.held_at <= c.created_at
 WHERE p.state IN ('g', 'p', 'u')
   AND CASE h.state WHEN 'h' THEN h.expires_at <> 'infinity' WHEN 'x' THEN h.ended_at > c.created_at ELSE false END;
 END;
-COMMENT ON FUNCTION _holdfast.verify_payments() IS 'The payment half of holdfast.verify().';
+COMMENT ON FUNCTION _holdfast.verify_payments() IS 'The rows of every broken invariant of payments: that half of holdfast.verify().';
 
 CREATE FUNCTION holdfast.verify() RETURNS TABLE (invariant text, sku bigint, owner uuid, payment uuid, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

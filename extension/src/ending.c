@@ -414,7 +414,7 @@ hf_ending_pin(HfStore *store, const pg_uuid_t *owner)
 	return hf_ending_cart(&e);
 }
 
-/* Locks the owner's live holds, into e->line. False if there are dead ones, but for released ones. */
+/* Locks the owner's live holds, into e->line. False if there are others that were not released. */
 static bool
 hf_ending_lock_live(HfEnding *e)
 {

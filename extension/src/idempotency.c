@@ -7,13 +7,13 @@
  * for the first one to end, for at most holdfast.key_wait, and then replays the answer, or does the
  * work himself if the first one rolled back.
  *
- * Keys live in two tables that take turns (sql/idempotency.sql), each with a unique index.  Around a
- * change of turns two sessions may insert the same key into different tables.  So everybody looks
+ * Keys live in two tables that take turns (sql/idempotency.sql), each with a unique index.  Around
+ * a change of turns two sessions may insert the same key into different tables.  So everybody looks
  * into the other table again after he has inserted: of two who do, at least one sees the other, and
  * goes back with 40001.
  *
  * Locks: the key comes before everything else.  Nobody waits for a key while he has inserted one,
- * but for callers who claim several keys in one transaction: their waits end with holdfast.key_wait.
+ * but for callers who claim several in one transaction: their waits end with holdfast.key_wait.
  */
 #include "postgres.h"
 

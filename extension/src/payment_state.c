@@ -4,8 +4,8 @@
  *
  * The table below is the one place that says what may follow what: requests that it does not list
  * are refused, what a provider says and it does not list has no effect, and every step that is
- * written is looked up in it (payment_row.c).  holdfast.payment_transitions() shows it, and verify()
- * holds the history of every payment against it.
+ * written is looked up in it (payment_row.c).  holdfast.payment_transitions() shows it, and
+ * verify() holds the history of every payment against it.
  *
  * Nothing leads from captured, or what follows it, to anything that has not been captured: a late
  * message cannot move a payment backwards.

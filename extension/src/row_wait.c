@@ -3,8 +3,8 @@
  *		Waiting for other transactions, never without a bound.
  *
  * All waits of a call together are bounded by holdfast.lock_timeout, and each by lock_timeout; then
- * 55P03.  The setting lock_timeout is changed for that, and is the session's again when the call, or
- * its subtransaction, ends.
+ * 55P03.  The setting lock_timeout is changed for that, and is the session's again when the call,
+ * or its subtransaction, ends.
  */
 #include "postgres.h"
 
@@ -101,8 +101,8 @@ hf_row_wait_a_while(HfStore *store, int milliseconds, void (*wait)(void *), void
 
 /*
  * One look at what has the keys, with a snapshot that sees what is not yet committed, into
- * table->found.  On true, *rival is the transaction to wait for before believing it, or none.  A row
- * that is certain goes before one that somebody is making: his has no future.
+ * table->found.  On true, *rival is the transaction to wait for before believing it, or none.  A
+ * row that is certain goes before one that somebody is making: his has no future.
  */
 static bool
 hf_row_glance(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, TransactionId *rival,
@@ -155,9 +155,9 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 }
 
 /*
- * Is there a row with the primary key, whatever a peek has found?  A rival who commits while we peek
- * may have taken the old version away before we looked and have entered the new one into the index
- * after we had read there.  A snapshot has exactly one of them.
+ * Is there a row with the primary key, whatever a peek has found?  A rival who commits while we
+ * peek may have taken the old version away before we looked and have entered the new one into the
+ * index after we had read there.  A snapshot has exactly one of them.
  */
 static bool
 hf_row_is_there(HfTable *table, ScanKeyData *keys, int nkeys)

@@ -257,7 +257,7 @@ hf_row_update_indexes(HfStore *store, HfTable *table)
 	return recheck;
 }
 
-/* Replaces the row version at tid; without nulls, none is null. With wait, waits for a rival's end. */
+/* Replaces the row version at tid; without nulls, none is. With wait, waits for a rival's end. */
 HfWrite
 hf_row_update(HfStore *store, HfTable *table, ItemPointer tid, const Datum *values,
 			  const bool *nulls, bool wait)

@@ -275,7 +275,7 @@ hf_settle(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outcome, D
 	if (outcome == HF_OUTCOME_SUCCEEDED && call->state == HF_CALL_DECLINED &&
 		call->kind == HF_CALL_REFUND && hf_settle_exceeds(payment, call))
 	{
-		/* Given back when the money was spoken for: to be booked when there is room, or looked at. */
+		/* Given back when the money was spoken for: booked when there is room, or looked at. */
 		call->state = HF_CALL_EXCESS;
 		hf_call_write(store, call);
 		return true;

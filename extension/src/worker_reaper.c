@@ -60,8 +60,8 @@ hf_reaper_sweep(const char *activity, bool (*step)(HfStore *, int64 *))
 }
 
 /*
- * Drops old idempotency keys if it is time, by the function that does so for everybody: it runs with
- * its owner's rights, and is looked up without those of the worker, which has none.
+ * Drops old idempotency keys if it is time, by the function that does so for everybody: it runs
+ * with its owner's rights, and is looked up without those of the worker, which has none.
  */
 static void
 hf_reaper_rotate_keys(void)
