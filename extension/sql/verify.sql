@@ -77,7 +77,8 @@ WITH booked AS (SELECT e.account_id, e.payment, sum(e.amount) AS total, min(e.cu
                             FROM holdfast.payment_transitions() t
                             JOIN _holdfast.payment_state f ON f.name = t.state
                             JOIN _holdfast.payment_state s ON s.name = t.next_state),
-     whole AS (SELECT k.account_id, k.payment, p.id IS NOT NULL AS is_known, p.owner, p.state, s.name, p.currency, p.captured, p.refunding, p.refunded, p.steps, p.calls,
+     whole AS (SELECT k.account_id, k.payment, p.id IS NOT NULL AS is_known, p.owner, p.state, s.name, p.currency,
+                      p.captured, p.refunding, p.refunded, p.steps, p.calls,
                       l.to_state AS told_state, COALESCE(t.steps, 0) AS steps_taken, COALESCE(t.last, 0) AS last_step,
                       COALESCE(t.came_too_late, false) AS came_too_late,
                       COALESCE(b.total, 0) AS total, COALESCE(b.provider, 0) AS provider, COALESCE(b.due, 0) AS due,

@@ -31,7 +31,7 @@ enum
 	COL_CURRENCY
 };
 
-/* The sum of the payment's entries, as far as a bigint goes; false if one is of another currency. */
+/* The sum of the entries, as far as a bigint goes; false if one is of another currency. */
 static bool
 hf_ledger_sum(HfStore *store, Datum account, Datum payment, Datum currency, int64 *sum)
 {

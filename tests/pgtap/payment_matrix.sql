@@ -2,7 +2,7 @@
 -- about every call in every situation, against a table that was written down by hand. Each cell is
 -- done to a payment that came there by legal means, and undone again.
 \ir include/payments.sql
-SELECT plan(385);
+SELECT plan(411);
 
 -- What is legal.
 CREATE TABLE legal (state text, input text, next_state text, PRIMARY KEY (state, input, next_state));
@@ -105,6 +105,8 @@ INSERT INTO asking VALUES
     ('captured, refund due', 'refund', 'captured; 1 charge succeeded 1000, 2 refund due 400, 3 refund due 600; provider 1000, due -1000'),
     ('captured, refund declined', 'refund', 'captured; 1 charge succeeded 1000, 2 refund declined 400, 3 refund due 1000; provider 1000, due -1000'),
     ('captured, refund unknown', 'refund', 'captured; 1 charge succeeded 1000, 2 refund unknown 400, 3 refund due 600; provider 1000, due -1000'),
+    ('captured, refund in excess', 'refund',
+        'captured; 1 charge succeeded 1000, 2 refund excess 600, 3 refund due 700, 4 refund due 300; provider 1000, due -1000'),
     ('partially_refunded', 'refund', 'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 400, 3 refund due 600; provider 600, due -600'),
     ('partially_refunded, refund due', 'refund',
         'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 400, 3 refund due 300, 4 refund due 300; provider 600, due -600'),
@@ -121,6 +123,8 @@ INSERT INTO asking VALUES
         'refunding; 1 charge succeeded 1000, 2 refund declined 1000, 3 refund succeeded 400, 4 refund due 600; provider 600, due -600'),
     ('refunding, refund in excess', 'refund',
         'refunding; 1 charge succeeded 1000, 2 refund excess 1000, 3 refund succeeded 400, 4 refund due 600; provider 600, due -600'),
+    ('refunding, refunds due and in excess', 'refund',
+        'refunding; 1 charge succeeded 1000, 2 refund excess 1000, 3 refund due 400, 4 refund due 600; provider 1000, due -1000'),
     ('unknown', 'void', 'voided; 1 charge unknown 1000'),
     ('unknown, authorization', 'void', 'voided; 1 authorize unknown 1000'),
     ('unknown, capture', 'void', 'voided; 1 authorize succeeded 1000, 2 capture unknown 1000');
@@ -176,6 +180,18 @@ INSERT INTO saying VALUES
     ('captured, refund unknown', 2, 'succeeded', 'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 400; provider 600, sales -600'),
     ('captured, refund unknown', 2, 'declined', 'captured; 1 charge succeeded 1000, 2 refund declined 400; provider 1000, sales -1000'),
     ('captured, refund unknown', 2, 'unknown', NULL),
+    ('captured, refund in excess', 1, 'succeeded', NULL),
+    ('captured, refund in excess', 1, 'declined', NULL),
+    ('captured, refund in excess', 1, 'unknown', NULL),
+    ('captured, refund in excess', 2, 'succeeded', NULL),
+    ('captured, refund in excess', 2, 'declined', NULL),
+    ('captured, refund in excess', 2, 'unknown', NULL),
+    ('captured, refund in excess', 3, 'succeeded',
+        'partially_refunded; 1 charge succeeded 1000, 2 refund excess 600, 3 refund succeeded 700; provider 300, sales -300'),
+    ('captured, refund in excess', 3, 'declined',
+        'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 600, 3 refund declined 700; provider 400, sales -400'),
+    ('captured, refund in excess', 3, 'unknown',
+        'captured; 1 charge succeeded 1000, 2 refund excess 600, 3 refund unknown 700; provider 1000, sales -300, due -700'),
     ('partially_refunded', 1, 'succeeded', NULL),
     ('partially_refunded', 1, 'declined', NULL),
     ('partially_refunded', 1, 'unknown', NULL),
@@ -285,6 +301,17 @@ INSERT INTO saying VALUES
     ('refunding, refund in excess', 3, 'succeeded', NULL),
     ('refunding, refund in excess', 3, 'declined', NULL),
     ('refunding, refund in excess', 3, 'unknown', NULL),
+    ('refunding, refunds due and in excess', 1, 'succeeded', NULL),
+    ('refunding, refunds due and in excess', 1, 'declined', NULL),
+    ('refunding, refunds due and in excess', 1, 'unknown', NULL),
+    ('refunding, refunds due and in excess', 2, 'succeeded', NULL),
+    ('refunding, refunds due and in excess', 2, 'declined', NULL),
+    ('refunding, refunds due and in excess', 2, 'unknown', NULL),
+    ('refunding, refunds due and in excess', 3, 'succeeded',
+        'refunding; 1 charge succeeded 1000, 2 refund excess 1000, 3 refund succeeded 400; provider 600, due -600'),
+    ('refunding, refunds due and in excess', 3, 'declined', 'refunded; 1 charge succeeded 1000, 2 refund succeeded 1000, 3 refund declined 400'),
+    ('refunding, refunds due and in excess', 3, 'unknown',
+        'refunding; 1 charge succeeded 1000, 2 refund excess 1000, 3 refund unknown 400; provider 1000, due -1000'),
     ('declined', 1, 'succeeded', 'refunding; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000'),
     ('declined', 1, 'declined', NULL),
     ('declined', 1, 'unknown', NULL),
