@@ -74,7 +74,7 @@ COMMENT ON VIEW holdfast.unknown_outcomes IS 'Provider calls that somebody has t
 CREATE FUNCTION holdfast.reconcile(p_provider text, p_keys text[], p_amounts bigint[], p_states text[],
                                    p_from timestamptz DEFAULT '-infinity', p_to timestamptz DEFAULT 'infinity')
     RETURNS TABLE (difference text, key text, our_amount bigint, their_amount bigint, our_state text, their_state text)
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
     AS $$
 DECLARE
     v_provider CONSTANT _holdfast.provider := _holdfast.known_provider(p_provider);

@@ -114,7 +114,7 @@ CREATE FUNCTION holdfast.claim_calls(p_provider text, p_limit integer DEFAULT 10
     RETURNS TABLE (account_id bigint, payment uuid, call integer, key text, kind text, amount bigint, currency text, method text, owner uuid,
                    original text, attempt integer, leased_until timestamptz)
     LANGUAGE plpgsql VOLATILE ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 DECLARE
     v_provider CONSTANT _holdfast.provider := _holdfast.known_provider(p_provider);
