@@ -12,9 +12,11 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
@@ -218,7 +220,10 @@ holdfast_record_results(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Has the event been recorded? The payment is locked, so nobody is recording it now. */
+/*
+ * Has the event been recorded?  The payment is locked, so nobody is recording it now, unless the
+ * provider has used its id for two payments: then he is waited for.
+ */
 static bool
 hf_event_is_known(HfStore *store, int64 account, Datum provider, Datum event)
 {
@@ -229,7 +234,14 @@ hf_event_is_known(HfStore *store, int64 account, Datum provider, Datum event)
 	hf_row_key_int8(&keys[0], KEY_ACCOUNT, BTEqualStrategyNumber, F_INT8EQ, account);
 	ScanKeyInit(&keys[1], KEY_PROVIDER, BTEqualStrategyNumber, F_TEXTEQ, provider);
 	ScanKeyInit(&keys[2], KEY_EVENT, BTEqualStrategyNumber, F_TEXTEQ, event);
-	return hf_row_peek(table, table->primary, keys, 3, &rival);
+	while (hf_row_peek(table, table->primary, keys, 3, &rival))
+	{
+		if (!TransactionIdIsValid(rival))
+			return true;
+		hf_row_bound_wait(store);
+		XactLockTableWait(rival, table->rel, &table->found->tts_tid, XLTW_InsertIndexUnique);
+	}
+	return false;
 }
 
 static void
