@@ -54,8 +54,9 @@ audit_drain(Session *s, double seconds)
 	{
 		int pending;
 
-		must(s, "SELECT count(*) FROM _holdfast.provider_call WHERE provider = '%s'"
-				" AND state IN ('d', 'u')",
+		must(s,
+			 "SELECT count(*) FROM _holdfast.provider_call WHERE provider = '%s'"
+			 " AND state IN ('d', 'u')",
 			 options.provider);
 		provider_lock();
 		pending = mood_pending();
@@ -67,25 +68,28 @@ audit_drain(Session *s, double seconds)
 	return false;
 }
 
-/* What came for dead orders, and was not taken back by the provider, is given back by hand. */
+/* What came for dead orders, and has not gone back by itself, is given back by hand: a bit first. */
 void
 audit_hand_back(Session *s)
 {
-	must(s,
-		 "SELECT account_id, id FROM _holdfast.payment WHERE account_id BETWEEN %" PRId64
-		 " AND %" PRId64 " AND state = 'b' AND captured > refunded + refunding",
-		 options.base, options.base + ACCOUNTS - 1);
-	for (int row = 0, n = PQntuples(s->result); row < n; row++)
-	{
-		PGresult *rows = s->result;
-		int64_t account = number(s, row, 0);
-		const char *id = value(s, row, 1);
+	PGresult *rows;
 
-		s->result = NULL;
-		must(s, "SELECT holdfast.refund_payment(%" PRId64 ", '%s', 'by hand %s')", account, id, id);
-		PQclear(s->result);
-		s->result = rows;
+	must(s,
+		 "SELECT account_id, id, captured - refunded - refunding FROM _holdfast.payment"
+		 " WHERE account_id BETWEEN %" PRId64 " AND %" PRId64
+		 " AND state = 'b' AND captured > refunded + refunding",
+		 options.base, options.base + ACCOUNTS - 1);
+	rows = s->result;
+	s->result = NULL;
+	for (int row = 0; row < PQntuples(rows); row++)
+	{
+		const char *account = PQgetvalue(rows, row, 0), *id = PQgetvalue(rows, row, 1);
+
+		if (strcmp(PQgetvalue(rows, row, 2), "1") != 0)
+			must(s, "SELECT holdfast.refund_payment(%s, '%s', 'a bit of %s', 1)", account, id, id);
+		must(s, "SELECT holdfast.refund_payment(%s, '%s', 'by hand %s')", account, id, id);
 	}
+	PQclear(rows);
 }
 
 static unsigned
@@ -123,8 +127,9 @@ remember(Payment *p)
 static void
 read_rows(Session *s, const char *columns, const char *table, const char *order)
 {
-	must(s, "SELECT account_id, %s FROM _holdfast.%s WHERE account_id BETWEEN %" PRId64
-			" AND %" PRId64 " %s",
+	must(s,
+		 "SELECT account_id, %s FROM _holdfast.%s WHERE account_id BETWEEN %" PRId64 " AND %" PRId64
+		 " %s",
 		 columns, table, options.base, options.base + ACCOUNTS - 1, order);
 }
 
@@ -134,7 +139,7 @@ read_payments(Session *s)
 	int unknown = 0;
 
 	read_rows(s,
-			  "id, state, authorized, captured, refunding, refunded, units, steps, calls, amount,"
+			  "id, state, authorized, captured, refunding, refunded, steps, calls, amount,"
 			  " currency, method, coalesce(owner::text, '')",
 			  "payment", "");
 	for (int row = 0; row < PQntuples(s->result); row++)
@@ -152,12 +157,11 @@ read_payments(Session *s)
 		p->captured = number(s, row, 4);
 		p->refunding = number(s, row, 5);
 		p->refunded = number(s, row, 6);
-		p->units = number(s, row, 7);
-		p->steps = (int) number(s, row, 8);
-		p->calls = (int) number(s, row, 9);
-		if (p->amount != number(s, row, 10) || strcmp(p->currency, value(s, row, 11)) != 0 ||
-			strcmp(p->method, value(s, row, 12)) != 0 ||
-			strcmp(p->order->owner, value(s, row, 13)) != 0)
+		p->steps = (int) number(s, row, 7);
+		p->calls = (int) number(s, row, 8);
+		if (p->amount != number(s, row, 9) || strcmp(p->currency, value(s, row, 10)) != 0 ||
+			strcmp(p->method, value(s, row, 11)) != 0 ||
+			strcmp(p->order->owner, value(s, row, 12)) != 0)
 			violation("payment %s is not what was asked for", p->id);
 	}
 	if (unknown > 0)
@@ -194,7 +198,8 @@ read_history(Session *s)
 static void
 read_ledger(Session *s)
 {
-	read_rows(s, "payment, book, sum(amount)", "ledger_entry", "GROUP BY account_id, payment, book");
+	read_rows(s, "payment, book, sum(amount)", "ledger_entry",
+			  "GROUP BY account_id, payment, book");
 	for (int row = 0; row < PQntuples(s->result); row++)
 	{
 		Payment *p = audit_find(number(s, row, 0), value(s, row, 1));
@@ -216,7 +221,6 @@ by_owner(const void *a, const void *b)
 static void
 read_holds(Session *s, Buyer *buyers, int n)
 {
-	static const char *const ending[] = {"confirmed", "released", "expired"};
 	Order **all = NULL;
 	int orders = 0, order_room = 0;
 
@@ -226,19 +230,17 @@ read_holds(Session *s, Buyer *buyers, int n)
 			{
 				all = grow(all, orders, &order_room, sizeof(Order *));
 				all[orders++] = buyers[i].order[k];
-				all[orders - 1]->first_held = FOREVER;
-				for (int e = 0; e < 3; e++)
-					all[orders - 1]->ended[e] = FOREVER;
 			}
 	qsort(all, (size_t) orders, sizeof(Order *), by_owner);
 	must(s,
-		 "SELECT owner, state, quantity, extract(epoch FROM held_at) * 1000000,"
+		 "SELECT owner, state, extract(epoch FROM held_at) * 1000000,"
 		 " extract(epoch FROM coalesce(ended_at, 'infinity')) * 1000000"
 		 " FROM holdfast.holds WHERE sku BETWEEN %" PRId64 " AND %" PRId64,
 		 options.base, options.base + SKUS - 1);
 	for (int row = 0; row < PQntuples(s->result); row++)
 	{
 		Order key, *name = &key, **found, *order;
+		Held *held;
 
 		snprintf(key.owner, sizeof(key.owner), "%s", value(s, row, 0));
 		found = orders ? bsearch(&name, all, (size_t) orders, sizeof(Order *), by_owner) : NULL;
@@ -248,16 +250,12 @@ read_holds(Session *s, Buyer *buyers, int n)
 			continue;
 		}
 		order = *found;
-		if (order->first_held > number(s, row, 3))
-			order->first_held = number(s, row, 3);
-		if (order->last_end < number(s, row, 4))
-			order->last_end = number(s, row, 4);
-		for (int e = 0; e < 3; e++)
-			if (strcmp(value(s, row, 1), ending[e]) == 0 && number(s, row, 4) < order->ended[e])
-				order->ended[e] = number(s, row, 4);
-		if (strcmp(value(s, row, 1), "confirmed") == 0)
-			order->confirmed += number(s, row, 2);
-		if (strcmp(value(s, row, 1), "pinned") == 0)
+		order->held = grow(order->held, order->holds, &order->hold_room, sizeof(Held));
+		held = &order->held[order->holds++];
+		snprintf(held->state, sizeof(held->state), "%s", value(s, row, 1));
+		held->held_at = number(s, row, 2);
+		held->ended_at = number(s, row, 3);
+		if (strcmp(held->state, "pinned") == 0)
 			violation("a hold of owner %s is pinned for ever", key.owner);
 	}
 	free(all);

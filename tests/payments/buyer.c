@@ -127,8 +127,9 @@ look(Buyer *b, Payment *p)
 {
 	Session *s = &b->session[0];
 
-	if (session_run(s, "SELECT state FROM _holdfast.payment WHERE account_id = %" PRId64
-					   " AND id = '%s'",
+	if (session_run(s,
+					"SELECT state FROM _holdfast.payment WHERE account_id = %" PRId64
+					" AND id = '%s'",
 					p->account, p->id))
 	{
 		if (PQntuples(s->result) != 1)
@@ -168,7 +169,7 @@ go_on(Buyer *b, Order *order, Payment *p, int slot)
 				b->slot[slot] = NULL;
 			break;
 		case 'b':
-			if (pick < 10)
+			if (pick < 30)
 				ask(b, p, REFUND);
 			break;
 		case 'p':
@@ -281,8 +282,8 @@ mistake(Buyer *b, const Payment *p)
 	if (pick < 16)
 	{
 		snprintf(arguments, sizeof(arguments), bad[pick][1], options.provider);
-		snprintf(sql, sizeof(sql), "SELECT holdfast.create_payment(%" PRId64 ", %s)",
-				 mine, arguments);
+		snprintf(sql, sizeof(sql), "SELECT holdfast.create_payment(%" PRId64 ", %s)", mine,
+				 arguments);
 		refused(b, bad[pick][0], sql);
 		return;
 	}
@@ -296,8 +297,7 @@ mistake(Buyer *b, const Payment *p)
 			break;
 		case 17:
 			snprintf(sql, sizeof(sql),
-					 "SELECT holdfast.refund_payment(%" PRId64 ", '%s', 'mistakes')",
-					 mine, p->id);
+					 "SELECT holdfast.refund_payment(%" PRId64 ", '%s', 'mistakes')", mine, p->id);
 			refused(b, "HF027", sql);
 			break;
 		case 18:
@@ -309,8 +309,8 @@ mistake(Buyer *b, const Payment *p)
 			break;
 		case 19:
 			snprintf(sql, sizeof(sql),
-					 "SELECT holdfast.record_result(%" PRId64 ", '%s', 77, 'succeeded')", p->account,
-					 p->id);
+					 "SELECT holdfast.record_result(%" PRId64 ", '%s', 77, 'succeeded')",
+					 p->account, p->id);
 			refused(b, "HF035", sql);
 			break;
 		case 20:

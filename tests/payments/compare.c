@@ -14,10 +14,10 @@ static int buyers;
 static long broken; /* violations before the claim that is being worked on */
 
 /* For every payment that the buyers know. */
-#define FOR_EACH_PAYMENT(p)                                                                        \
-	for (int b_ = 0; b_ < buyers; b_++)                                                            \
-		for (int o_ = 0; o_ < all[b_].orders; o_++)                                                \
-			for (int p_ = 0; p_ < all[b_].order[o_]->payments; p_++)                               \
+#define FOR_EACH_PAYMENT(p)                                          \
+	for (int b_ = 0; b_ < buyers; b_++)                              \
+		for (int o_ = 0; o_ < all[b_].orders; o_++)                  \
+			for (int p_ = 0; p_ < all[b_].order[o_]->payments; p_++) \
 				if ((p = all[b_].order[o_]->payment[p_])->exists)
 
 static bool
@@ -33,7 +33,7 @@ static void
 compare_payments(void)
 {
 	Payment *p;
-	int n = 0, lost = 0, lines = 0;
+	int n = 0, lost = 0, lines = 0, missing;
 
 	FOR_EACH_PAYMENT(p)
 	{
@@ -49,8 +49,11 @@ compare_payments(void)
 			violation("payment %s has been left %s", p->id, rule_name(p->state));
 	}
 	claim(good() && n > 0 && lost == 0,
-		  "%d payments are there as acknowledged; %d steps were legal and add up to their ledger", n,
-		  lines);
+		  "%d payments are there as acknowledged; %d steps were legal and add up to their ledger",
+		  n, lines);
+	missing = rule_missing();
+	if (options.operations >= 100000)
+		claim(missing == 0, "every kind of step has happened, but for %d", missing);
 }
 
 /* One call of ours against the provider's charge. */
@@ -62,8 +65,7 @@ compare_call(Session *s, int row, Payment *p)
 	int i;
 	Charge *charge;
 
-	snprintf(key, sizeof(key), "hf_%s_%s_%s", value(s, row, 0), value(s, row, 1),
-			 value(s, row, 2));
+	snprintf(key, sizeof(key), "hf_%s_%s_%s", value(s, row, 0), value(s, row, 1), value(s, row, 2));
 	p->calls_of[kind & 127]++;
 	i = provider_find(key);
 	charge = i < 0 ? NULL : provider_charge(i);
@@ -81,8 +83,9 @@ compare_call(Session *s, int row, Payment *p)
 		return;
 	}
 	provider_reference(i, reference, sizeof(reference));
-	if ((state == 'f' ? DECLINED : state == 's' || state == 'o' ? DONE : UNDECIDED) !=
-			charge->outcome ||
+	if ((state == 'f'						? DECLINED
+			 : state == 's' || state == 'o' ? DONE
+											: UNDECIDED) != charge->outcome ||
 		charge->amount != amount || charge->kind != kind ||
 		(state == 's' && strcmp(reference, value(s, row, 6)) != 0))
 		violation("call %s of kind %c is '%c' of %" PRId64 " (%s); at the provider %d of %" PRId64
@@ -95,6 +98,7 @@ compare_call(Session *s, int row, Payment *p)
 		p->excess += amount;
 	if (charge->outcome != DONE)
 		return;
+	p->set_aside = p->set_aside || (kind == 'a' && !charge->voided && charge->captured == 0);
 	p->captures += kind == 's' || kind == 'k';
 	p->their_captured += kind == 's' || kind == 'k' ? amount : 0;
 	p->their_refunded += kind == 'r' ? amount : 0;
@@ -129,6 +133,17 @@ compare_calls(Session *s)
 	claim(good() && n > 0, "%d charges at the provider are our calls, call by call", n);
 }
 
+/* Was the money that had been set aside to be let go? */
+static bool
+lets_go(const Payment *p)
+{
+	for (int i = 0; i < p->lines; i++)
+		if ((p->line[i].from == 'a' && strcmp(p->line[i].input, "void") == 0) ||
+			(strchr("dv", p->line[i].from) && strcmp(p->line[i].input, "authorized") == 0))
+			return true;
+	return false;
+}
+
 /* Money, payment by payment and in all. */
 static void
 compare_money(Session *s)
@@ -145,6 +160,8 @@ compare_money(Session *s)
 		refunded += p->their_refunded;
 		theirs[p->account - options.base] += p->their_captured - p->their_refunded;
 		extra[p->account - options.base] += p->excess;
+		if (p->set_aside && lets_go(p))
+			violation("payment %s was given up, and its authorization stands", p->id);
 		if (p->captures > 1)
 			violation("payment %s was captured %d times", p->id, p->captures);
 		if (p->captured != p->their_captured || p->refunded + p->excess != p->their_refunded)
@@ -178,157 +195,6 @@ compare_money(Session *s)
 	claim(captures > 0, "%d captures, one for each payment at most", captures);
 }
 
-/* The requests that were acknowledged are lines of the history, one each, and there are no others. */
-static void
-compare_intents(Payment *p)
-{
-	int acknowledged[REQUESTS] = {0}, maybe[REQUESTS] = {0}, lines[REQUESTS] = {0};
-
-	for (int i = 0; i < p->intents; i++)
-	{
-		const Intent *intent = p->intent[i];
-		Request what = intent->request == CREATE ? intent->then : intent->request;
-		Line *line = NULL;
-
-		if (what == REQUESTS)
-			continue;
-		if (!intent->acknowledged)
-		{
-			maybe[what] += intent->doubt;
-			continue;
-		}
-		acknowledged[what]++;
-		for (int k = 0; k < p->lines && line == NULL; k++)
-			if (strcmp(p->line[k].input, request_name[what]) == 0 &&
-				p->line[k].call == intent->call && !p->line[k].claimed)
-				line = &p->line[k];
-		if (line == NULL)
-		{
-			violation("%s of payment %s was acknowledged as '%s', and is not in its history",
-					  request_name[what], p->id, intent->answer);
-			continue;
-		}
-		line->claimed = true;
-		if (line->at > intent->t1 || (!intent->doubt && !intent->rival && line->at < intent->t0) ||
-			(intent->amount != 0 && line->amount != intent->amount))
-			violation("%s of %" PRId64 " of payment %s, acknowledged as '%s', is another one in its "
-					  "history: %" PRId64 ", %" PRId64 " us after it was asked for",
-					  request_name[what], intent->amount, p->id, intent->answer, line->amount,
-					  line->at - intent->t0);
-	}
-	for (int k = 0; k < p->lines; k++)
-		for (Request what = AUTHORIZE; what <= REFUND; what++)
-			lines[what] += strcmp(p->line[k].input, request_name[what]) == 0;
-	for (Request what = AUTHORIZE; what <= REFUND; what++)
-	{
-		/* Who pays back by hand at the end is no buyer. */
-		int most = acknowledged[what] + maybe[what] + (what == REFUND && p->captured > 0);
-
-		if (lines[what] < acknowledged[what] || lines[what] > most)
-			violation("payment %s: %d times %s in its history; acknowledged %d, in doubt %d", p->id,
-					  lines[what], request_name[what], acknowledged[what], maybe[what]);
-	}
-}
-
-/* Was there a moment between t0 and t1 in which the payment was in such a state? */
-static bool
-ever(const Payment *p, Usec t0, Usec t1, bool (*is)(char state, const Intent *), const Intent *intent)
-{
-	for (int i = 0; i <= p->lines; i++)
-	{
-		Usec from = i == 0 ? 0 : p->line[i - 1].at, to = i == p->lines ? FOREVER : p->line[i].at;
-
-		if (from <= t1 && to >= t0 && is(i == 0 ? 'n' : p->line[i - 1].to, intent))
-			return true;
-	}
-	return false;
-}
-
-static bool
-is_illegal(char state, const Intent *intent)
-{
-	return !rule_knows(state, request_name[intent->request]);
-}
-
-/* It can only be captured whole. */
-static bool
-is_new(char state, const Intent *intent)
-{
-	return state == 'n' && intent->amount > 0;
-}
-
-static bool
-is_live(char state, const Intent *intent)
-{
-	(void) intent;
-	return rule_live(state);
-}
-
-/* Was there less left to refund than was asked for? */
-static bool
-was_short(const Payment *p, const Refusal *r)
-{
-	for (int i = 0; i < p->lines; i++)
-	{
-		Usec to = i == p->lines - 1 ? FOREVER : p->line[i + 1].at;
-
-		if (p->line[i].at <= r->t1 && to >= r->t0 &&
-			p->line[i].left < (r->intent->amount ? r->intent->amount : 1))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Had another payment of the same owner a claim to his money?  That one was not locked, so a step
- * that it had taken may not have been committed yet.
- */
-static bool
-had_rival(const Payment *p, const Refusal *r)
-{
-	const Order *order = p->order;
-
-	for (int i = 0; i < order->payments; i++)
-		if (order->payment[i] != p && order->payment[i]->exists &&
-			ever(order->payment[i], r->t0 - 5 * SECOND, r->t1, is_live, r->intent))
-			return true;
-	return false;
-}
-
-/* Was it right to refuse the request with this code? */
-static bool
-is_right(const Refusal *r)
-{
-	const Intent *intent = r->intent;
-	const Payment *p = intent->payment;
-	const Order *order = p->order;
-	int code = atoi(r->code + 2);
-
-	switch (code)
-	{
-		case 6:
-			return order->first_held >= r->t0;
-		case 7:
-		case 8:
-		case 9:
-			return order->ended[code - 7] <= r->t1;
-		case 24:
-			return intent->amount < p->amount && ever(p, r->t0, r->t1, is_new, intent);
-		case 26:
-			return intent->currency != NULL && strcmp(intent->currency, p->currency) != 0;
-		case 28:
-			return ever(p, r->t0, r->t1, is_illegal, intent);
-		case 29:
-			return intent->amount > p->amount;
-		case 30:
-			return was_short(p, r);
-		case 31:
-			return had_rival(p, r);
-		default:
-			return false;
-	}
-}
-
 static void
 compare_requests(void)
 {
@@ -337,7 +203,7 @@ compare_requests(void)
 
 	FOR_EACH_PAYMENT(p)
 	{
-		compare_intents(p);
+		explain_payment(p);
 		for (int i = 0; i < p->intents; i++)
 			n += p->intent[i]->acknowledged;
 	}
@@ -348,7 +214,7 @@ compare_requests(void)
 			const Refusal *r = &all[b].refusal[i];
 
 			refusals++;
-			if (!is_right(r))
+			if (!explain_refusal(r))
 				violation("%s (%" PRId64 ") of payment %s was refused with %s from %" PRId64
 						  " to %" PRId64 ", which its history does not explain",
 						  request_name[r->intent->request], r->intent->amount,
@@ -358,42 +224,92 @@ compare_requests(void)
 		  refusals);
 }
 
+/* Is the line the one that says that an order was paid? */
+static bool
+pays(const Line *line)
+{
+	return strcmp(line->input, "captured") == 0 && line->to == 'c';
+}
+
+/*
+ * The payment was captured with this line: what the order held when that was asked for is sold, in
+ * the same transaction.
+ */
+static void
+compare_sale(const Order *order, const Payment *p, int captured)
+{
+	const Line *line = &p->line[captured];
+	Usec asked = 0;
+	int sold = 0;
+
+	for (int i = 0; i < captured; i++)
+		if (strcmp(p->line[i].input, "capture") == 0)
+			asked = p->line[i].at;
+	for (int i = 0; i < order->holds; i++)
+	{
+		const Held *held = &order->held[i];
+		bool now_sold = strcmp(held->state, "confirmed") == 0 && held->ended_at > asked &&
+			held->ended_at <= line->at;
+
+		sold += now_sold;
+		if (!now_sold && held->held_at < asked && held->ended_at > line->at)
+			violation("payment %s of owner %s was captured, and a hold was left behind (%s)", p->id,
+					  order->owner, held->state);
+	}
+	if (sold == 0)
+		violation("payment %s of owner %s was captured, and nothing was sold", p->id, order->owner);
+}
+
 /* What was paid for is sold, and nothing else. */
 static void
 compare_holds(void)
 {
-	int sold = 0, orders = 0;
+	int sold = 0, orders = 0, units = 0;
 
 	for (int b = 0; b < buyers; b++)
 		for (int o = 0; o < all[b].orders; o++)
 		{
 			const Order *order = all[b].order[o];
-			int64_t units = 0;
+			Usec paid_at[64];
 			int paid = 0, live = 0;
 
 			if (!order->owner[0])
 				continue;
 			orders++;
 			for (int i = 0; i < order->payments; i++)
-				if (order->payment[i]->exists && strchr("cqr", order->payment[i]->state))
-					for (int k = 0; k < order->payment[i]->lines; k++)
-						if (order->payment[i]->line[k].to == 'c' &&
-							order->payment[i]->line[k].from != 'c')
-						{
-							paid++;
-							live += rule_live(order->payment[i]->state);
-							units += order->payment[i]->units;
-						}
+			{
+				const Payment *p = order->payment[i];
+
+				live += p->exists && rule_live(p->state);
+				for (int k = 0; p->exists && k < p->lines; k++)
+					if (pays(&p->line[k]) && paid < 64)
+					{
+						compare_sale(order, p, k);
+						paid_at[paid++] = p->line[k].at;
+					}
+			}
 			/* Once he has all his money back, he may buy something else. */
 			if (live > 1)
 				violation("owner %s was made to pay %d times", order->owner, live);
-			if (order->confirmed != units || (paid > 0 && units == 0))
-				violation("owner %s: %d payments for %" PRId64 " units, %" PRId64 " are sold",
-						  order->owner, paid, units, order->confirmed);
+			for (int i = 0; i < order->holds; i++)
+			{
+				bool was_paid = false;
+
+				if (strcmp(order->held[i].state, "confirmed") != 0)
+					continue;
+				units++;
+				for (int k = 0; k < paid; k++)
+					was_paid = was_paid ||
+						(order->held[i].ended_at <= paid_at[k] &&
+						 order->held[i].ended_at > paid_at[k] - SECOND);
+				if (!was_paid)
+					violation("owner %s got units that were not paid for", order->owner);
+			}
 			sold += paid > 0;
 		}
 	claim(good() && sold > 0,
-		  "%d of %d orders were paid, and have all their units; the others have none", sold, orders);
+		  "%d of %d orders were paid, and have what they held (%d lines); the others have nothing",
+		  sold, orders, units);
 }
 
 /* Every acknowledged answer once more. */
@@ -408,26 +324,25 @@ compare_replays(Session *s)
 	must(s, "SELECT count(*) FROM _holdfast.payment_event");
 	steps = number(s, 0, 0);
 	FOR_EACH_PAYMENT(p)
-		for (int i = 0; i < p->intents && violations() == broken; i++)
-		{
-			char answer[96];
+	for (int i = 0; i < p->intents && violations() == broken; i++)
+	{
+		char answer[96];
 
-			if (!p->intent[i]->acknowledged)
-				continue;
-			n++;
-			request_text(sql, sizeof(sql), p->intent[i]);
-			if (!session_run(s, "%s", sql))
-			{
-				violation("key %s was answered, and now gets %s", p->intent[i]->key,
-						  session_error(s));
-				continue;
-			}
-			snprintf(answer, sizeof(answer), "%s|%s|%s", value(s, 0, 0), value(s, 0, 1),
-					 value(s, 0, 2));
-			if (value(s, 0, 3)[0] != 't' || strcmp(answer, p->intent[i]->answer) != 0)
-				violation("key %s was answered '%s', and now '%s'", p->intent[i]->key,
-						  p->intent[i]->answer, answer);
+		if (!p->intent[i]->acknowledged)
+			continue;
+		n++;
+		request_text(sql, sizeof(sql), p->intent[i]);
+		if (!session_run(s, "%s", sql))
+		{
+			violation("key %s was answered, and now gets %s", p->intent[i]->key, session_error(s));
+			continue;
 		}
+		snprintf(answer, sizeof(answer), "%s|%s|%s", value(s, 0, 0), value(s, 0, 1),
+				 value(s, 0, 2));
+		if (value(s, 0, 3)[0] != 't' || strcmp(answer, p->intent[i]->answer) != 0)
+			violation("key %s was answered '%s', and now '%s'", p->intent[i]->key,
+					  p->intent[i]->answer, answer);
+	}
 	must(s, "SELECT count(*) FROM _holdfast.payment_event");
 	claim(good() && number(s, 0, 0) == steps, "%d acknowledged answers are replayed the same", n);
 }
@@ -459,7 +374,7 @@ reconcile(Session *s, int faults)
 
 		if (!charge->known)
 			continue;
-		if (line % 100 == 50 && fault < faults)
+		if (line % 7 == 5 && fault < faults)
 			switch (fault++)
 			{
 				case 0:
@@ -490,9 +405,11 @@ reconcile(Session *s, int faults)
 		append(&a, ",", "1");
 		append(&t, ",", "succeeded");
 	}
-	must(s, "SELECT difference || ' ' || key || ' ' || coalesce(our_state, ''), coalesce(our_state, ''), difference"
-			" FROM holdfast.reconcile('%s', '{%s}', '{%s}', '{%s}')",
-		 options.provider, keys, amounts, states);
+	must(
+		s,
+		"SELECT difference || ' ' || key || ' ' || coalesce(our_state, ''), coalesce(our_state, ''), difference"
+		" FROM holdfast.reconcile('%s', '{%s}', '{%s}', '{%s}')",
+		options.provider, keys, amounts, states);
 	free(keys);
 	free(amounts);
 	free(states);
@@ -505,10 +422,11 @@ compare_statement(Session *s)
 										   "state differs", "missing here"};
 	int excess, listed = 0;
 
-	must(s,
-		 "SELECT count(*) FROM _holdfast.provider_call WHERE state = 'o' AND account_id BETWEEN %" PRId64
-		 " AND %" PRId64,
-		 options.base, options.base + ACCOUNTS - 1);
+	must(
+		s,
+		"SELECT count(*) FROM _holdfast.provider_call WHERE state = 'o' AND account_id BETWEEN %" PRId64
+		" AND %" PRId64,
+		options.base, options.base + ACCOUNTS - 1);
 	excess = (int) number(s, 0, 0);
 	reconcile(s, 0);
 	for (int row = 0; row < PQntuples(s->result); row++)

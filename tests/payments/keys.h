@@ -9,6 +9,7 @@
 #include "payments.h"
 
 #define RESPONSE_MAX 3000
+#define KEY_BLOCK	 512 /* keys of one operation in a row */
 
 typedef struct KeyClient
 {
@@ -37,7 +38,9 @@ extern const char *key_response(long i, char *buffer);
 extern int key_status(long i);
 extern void key_statement(const KeyClient *c, long i, char *sql);
 extern bool key_judge(KeyClient *c, Session *s, long i, Known known);
+extern void key_check(long i, const char *status, const char *response);
 extern void key_replay(KeyClient *c, long i);
+extern void key_answer_one(KeyClient *c, long i);
 
 #define STATEMENT_MAX (2 * RESPONSE_MAX + 2000)
 

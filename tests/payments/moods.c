@@ -50,7 +50,10 @@ mood_of(const Charge *charge, int attempt)
 bool
 mood_declines(const Charge *charge)
 {
-	uint64_t percent = charge->kind == 'v' ? 0 : charge->kind == 'k' ? 6 : 12;
+	uint64_t percent = charge->kind == 'v' ? 0
+		: charge->kind == 'k'			   ? 6
+		: charge->kind == 'r'			   ? 20
+										   : 12;
 
 	return !honest && dice(charge, "decline", 100) < percent;
 }
@@ -64,7 +67,7 @@ mood_hesitates(const Charge *charge)
 bool
 mood_flips(const Charge *charge)
 {
-	return dice(charge, "flip", 100) < 25;
+	return dice(charge, "flip", 100) < (charge->kind == 'r' ? 60 : 25);
 }
 
 Usec

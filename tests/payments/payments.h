@@ -13,7 +13,9 @@
  * rules.c	the legal transitions and the money they move, written a second time
  * audit.c	verify() all the time; what is read from the database at the end
  * compare.c	both ledgers, the holds and the buyers' journals against each other
- * keys.c	idempotency keys alone; rotation.c the same while keys are dropped
+ * explain.c	what buyers were told against the history
+ * keys.c	idempotency keys alone, one by one; keys_batch.c many at once, and the report
+ * rotation.c	the same while keys are dropped
  * trouble.c	kills connections, changes secrets
  * main.c	options, threads, the report
  *
@@ -116,7 +118,7 @@ typedef struct Charge
 	int64_t account;
 	char payment[37];
 	int call;
-	char kind; /* a authorize, s charge, k capture, v void, r refund */
+	char kind;	/* a authorize, s charge, k capture, v void, r refund */
 	bool known; /* the provider has heard of it */
 	int64_t amount;
 	char currency[4];
@@ -239,14 +241,13 @@ typedef struct Intent
 {
 	Payment *payment;
 	Request request;
-	Request then;	  /* of CREATE: AUTHORIZE or CAPTURE, else REQUESTS */
-	bool names_id;	  /* of CREATE: with p_payment */
-	int64_t amount;	  /* 0: the default */
+	Request then;		  /* of CREATE: AUTHORIZE or CAPTURE, else REQUESTS */
+	bool names_id;		  /* of CREATE: with p_payment */
+	int64_t amount;		  /* 0: the default */
 	const char *currency; /* NULL: not named */
 	char key[KEY_SIZE];
 	bool doubt; /* an answer was lost */
 	bool rival; /* somebody may still be at work on the key */
-	bool refused;
 	bool acknowledged;
 	char answer[96]; /* payment, state, call */
 	int call;
@@ -268,7 +269,7 @@ typedef struct Line
 	Usec at;
 	char from, to;
 	char input[20];
-	bool claimed;  /* a buyer was told of it */
+	bool claimed; /* a buyer was told of it */
 	int64_t left; /* to be refunded, after it */
 } Line;
 
@@ -288,16 +289,24 @@ struct Payment
 	/* Read from the database at the end. */
 	bool found;
 	char state;
-	int64_t authorized, captured, refunding, refunded, units;
+	int64_t authorized, captured, refunding, refunded;
 	int steps, calls;
 	Line *line;
 	int lines, line_room;
-	int64_t book[3]; /* p, s, d */
+	int64_t book[3];   /* p, s, d */
 	int calls_of[128]; /* by kind */
 	/* At the provider. */
 	int captures;
+	bool set_aside; /* an authorization stands that was neither captured nor voided */
 	int64_t their_captured, their_refunded, excess;
 };
+
+/* A hold, and what has become of it. */
+typedef struct Held
+{
+	char state[12];
+	Usec held_at, ended_at;
+} Held;
 
 /* Units that are held together, and the payments that were tried for them. */
 struct Order
@@ -307,9 +316,8 @@ struct Order
 	Payment **payment;
 	int payments, payment_room;
 	/* Read from the database at the end. */
-	int64_t confirmed;
-	Usec first_held, last_end;
-	Usec ended[3]; /* when the first hold was confirmed, released, expired */
+	Held *held;
+	int holds, hold_room;
 };
 
 #define SLOTS 6
@@ -348,6 +356,7 @@ extern bool rule_knows(char state, const char *input);
 extern bool rule_live(char state);
 extern const char *rule_name(char state);
 extern void rule_replay(Payment *payment);
+extern int rule_missing(void);
 
 /* audit.c */
 extern void *audit_watch(void *unused);
@@ -356,7 +365,9 @@ extern void audit_hand_back(Session *s);
 extern void audit_read(Session *s, Buyer *buyers, int n);
 extern Payment *audit_find(int64_t account, const char *id);
 
-/* compare.c */
+/* explain.c, compare.c */
+extern void explain_payment(Payment *payment);
+extern bool explain_refusal(const Refusal *refusal);
 extern void compare_all(Session *s, Buyer *buyers, int n);
 
 /* keys.c, rotation.c */

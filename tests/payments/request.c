@@ -42,8 +42,7 @@ payment_new(Buyer *b, Order *order, int64_t account)
 	snprintf(p->method, sizeof(p->method), "tok_%016" PRIx64, mix(rnd(&b->random, UINT64_MAX)));
 	p->serial = ++b->serial[account - options.base];
 	buyer_uuid(b, 0x8000, p->serial, p->id);
-	order->payment =
-		grow(order->payment, order->payments, &order->payment_room, sizeof(Payment *));
+	order->payment = grow(order->payment, order->payments, &order->payment_room, sizeof(Payment *));
 	order->payment[order->payments++] = p;
 	return p;
 }
@@ -115,7 +114,8 @@ request_text(char *sql, size_t size, const Intent *i)
 			snprintf(then, sizeof(then), ", p_then => '%s'", request_name[i->then]);
 		if (i->names_id)
 			snprintf(id, sizeof(id), ", p_payment => '%s'", p->id);
-		snprintf(sql, size, "%screate_payment(%" PRId64 ", %s, %" PRId64 ", '%s', '%s', '%s', %s%s%s)",
+		snprintf(sql, size,
+				 "%screate_payment(%" PRId64 ", %s, %" PRId64 ", '%s', '%s', '%s', %s%s%s)",
 				 columns, p->account, key, p->amount, p->currency, options.provider, p->method,
 				 owner, then, id);
 		return;
@@ -227,7 +227,6 @@ refuse(Buyer *b, const Session *s, Intent *i)
 	b->refusal = grow(b->refusal, b->refusals, &b->refusal_room, sizeof(Refusal));
 	refusal = &b->refusal[b->refusals++];
 	*refusal = (Refusal){.intent = i, .t0 = s->t0, .t1 = s->t1};
-	i->refused = true;
 	strcpy(refusal->code, s->sqlstate);
 	b->refused++;
 }
@@ -300,6 +299,7 @@ in_transaction(Buyer *b, Intent *i, const char *sql, const char *before, bool tw
 	char tag[40];
 	Intent saved = *i, answer;
 	Payment *p = i->payment, as_before = *p;
+	int refusals = b->refusals;
 
 	if (!session_run(s, "BEGIN") || (before != NULL && !session_run(s, "%s", before)))
 		return false;
@@ -312,6 +312,9 @@ in_transaction(Buyer *b, Intent *i, const char *sql, const char *before, bool tw
 	session_run(s, "%s", sql);
 	if (!request_judge(b, s, i) || !session_is(s, "00000"))
 	{
+		/* Of what came before in the transaction, and explains it, nothing is left. */
+		if (before != NULL)
+			b->refusals = refusals;
 		/* Without a COMMIT nothing is in doubt, but a server process may still be at it. */
 		i->rival = i->rival || s->lost;
 		i->doubt = saved.doubt;

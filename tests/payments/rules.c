@@ -6,22 +6,52 @@
  * steps add up to must be what the payment's row and its ledger say.
  */
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "payments.h"
 
 /* state, input, next state */
 static const char *const rule[] = {
-	"n authorize g", "n capture p",	 "n void v",	   "g void v",		"g authorized a",
-	"g declined d",	 "g unknown u",	 "a capture p",	   "a void v",		"p captured c",
-	"p captured b",	 "p declined d", "p unknown u",	   "c refund c",	"c refunded q",
-	"c refunded r",	 "c refund_declined c", "q refund q", "q refunded q", "q refunded r",
-	"q refund_declined q", "b refund b", "b refunded b", "b refunded r", "b refund_declined b",
-	"d authorized d", "d captured b", "v authorized v", "v captured b",	"v declined v",
-	"u void v",		 "u authorized a", "u captured c", "u captured b",	"u declined d",
+	"n authorize g",
+	"n capture p",
+	"n void v",
+	"g void v",
+	"g authorized a",
+	"g declined d",
+	"g unknown u",
+	"a capture p",
+	"a void v",
+	"p captured c",
+	"p captured b",
+	"p declined d",
+	"p unknown u",
+	"c refund c",
+	"c refunded q",
+	"c refunded r",
+	"c refund_declined c",
+	"q refund q",
+	"q refunded q",
+	"q refunded r",
+	"q refund_declined q",
+	"b refund b",
+	"b refunded b",
+	"b refunded r",
+	"b refund_declined b",
+	"d authorized d",
+	"d captured b",
+	"v authorized v",
+	"v captured b",
+	"v declined v",
+	"u void v",
+	"u authorized a",
+	"u captured c",
+	"u captured b",
+	"u declined d",
 };
 #define RULES ((int) (sizeof(rule) / sizeof(rule[0])))
+
+static long seen[RULES]; /* steps of that kind in all histories */
 
 static bool
 matches(const char *one, char state, const char *input, char next)
@@ -49,6 +79,22 @@ rule_knows(char state, const char *input)
 	return rule_allows(state, input, '\0');
 }
 
+/* Tells which kinds of steps there were, and how many are missing. */
+int
+rule_missing(void)
+{
+	int missing = 0;
+
+	printf("# steps:");
+	for (int i = 0; i < RULES; i++)
+	{
+		printf("%s %s %ld", i > 0 ? "," : "", rule[i], seen[i]);
+		missing += seen[i] == 0;
+	}
+	printf("\n");
+	return missing;
+}
+
 /* Does a payment in the state keep others of its owner from being made? */
 bool
 rule_live(char state)
@@ -59,9 +105,10 @@ rule_live(char state)
 const char *
 rule_name(char state)
 {
-	static const char *const name[] = {"n created",	 "g authorizing", "a authorized", "p capturing",
-									   "c captured", "q partially_refunded", "r refunded",
-									   "b refunding", "d declined",	 "v voided",	"u unknown"};
+	static const char *const name[] = {"n created",	  "g authorizing", "a authorized",
+									   "p capturing", "c captured",	   "q partially_refunded",
+									   "r refunded",  "b refunding",   "d declined",
+									   "v voided",	  "u unknown"};
 
 	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++)
 		if (name[i][0] == state)
@@ -173,6 +220,8 @@ rule_replay(Payment *p)
 					  rule_name(sums.state));
 		if (i > 0 && line->at < p->line[i - 1].at)
 			violation("payment %s, line %d happened before the line before it", p->id, line->n);
+		for (int k = 0; k < RULES; k++)
+			seen[k] += matches(rule[k], line->from, line->input, line->to);
 		apply(&sums, p, i);
 		line->left = sums.captured - sums.refunding - sums.refunded;
 	}

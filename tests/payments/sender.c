@@ -57,8 +57,7 @@ deliver(Session *s, const char *id, const char *timestamp, const char *signature
 
 	for (size_t i = 0; body[i] && i < 1024; i++)
 		sprintf(hex + 2 * i, "%02x", (unsigned char) body[i]);
-	return session_run(s,
-					   "SELECT holdfast.receive_webhook('%s', '\\x%s'::bytea, '%s', '%s', '%s')",
+	return session_run(s, "SELECT holdfast.receive_webhook('%s', '\\x%s'::bytea, '%s', '%s', '%s')",
 					   options.provider, hex, signature, id, timestamp);
 }
 
@@ -115,8 +114,8 @@ check(const Session *s, Event *e, const Charge *charge)
 		violation("event %s took effect twice (%s)", e->id, verdict);
 	if (strcmp(verdict, wrong ? "mismatch" : "applied") != 0 &&
 		(wrong || strcmp(verdict, "stale") != 0))
-		violation("event %s (%s%s of %s) was told %s", e->id, e->type, wrong ? ", wrong amount" : "",
-				  charge->key, verdict);
+		violation("event %s (%s%s of %s) was told %s", e->id, e->type,
+				  wrong ? ", wrong amount" : "", charge->key, verdict);
 	if (!wrong)
 		provider_acknowledged(charge->key, e->type + strlen("call."));
 }

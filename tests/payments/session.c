@@ -2,6 +2,7 @@
  * session.c
  *		A connection: runs a statement and sorts out its answer.
  */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,28 @@ ignore_notice(void *arg, const PGresult *result)
 	(void) result;
 }
 
+/* Connects once. What the server says unasked, such as that somebody ends us, is not printed. */
+static bool
+connect_once(Session *s)
+{
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	session_close(s);
+	s->conn = PQconnectStart("application_name=payments");
+	PQsetNoticeReceiver(s->conn, ignore_notice, NULL);
+	while (PQstatus(s->conn) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
+		   status != PGRES_POLLING_FAILED)
+	{
+		struct pollfd fd = {.fd = PQsocket(s->conn),
+							.events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+
+		if (poll(&fd, 1, 10000) <= 0)
+			return false;
+		status = PQconnectPoll(s->conn);
+	}
+	return PQstatus(s->conn) == CONNECTION_OK;
+}
+
 /*
  * Connects, if need be until the server is back.  Sessions with random numbers of their own take
  * any isolation level, and are more or less patient with others who use their key.
@@ -40,10 +63,7 @@ session_open(Session *s)
 
 	for (;;)
 	{
-		session_close(s);
-		s->conn = PQconnectdb("application_name=payments");
-		PQsetNoticeReceiver(s->conn, ignore_notice, NULL);
-		if (PQstatus(s->conn) == CONNECTION_OK &&
+		if (connect_once(s) &&
 			(s->random == NULL ||
 			 session_run(s, "SET default_transaction_isolation = '%s'; SET holdfast.key_wait = %d",
 						 level[chance(s->random, 70) ? 0 : rnd(s->random, 3)],

@@ -173,10 +173,11 @@ record_many(Worker *w, const Result *r, int n)
 	for (int column = 0; column < 6; column++)
 		strcpy(end[column], "}");
 	while (violations() == 0 &&
-		   !session_run(s,
-						"SELECT line, state FROM holdfast.record_results('%s', '%s', '%s', '%s', '%s', '%s')"
-						" ORDER BY line",
-						array[0], array[1], array[2], array[3], array[4], array[5]))
+		   !session_run(
+			   s,
+			   "SELECT line, state FROM holdfast.record_results('%s', '%s', '%s', '%s', '%s', '%s')"
+			   " ORDER BY line",
+			   array[0], array[1], array[2], array[3], array[4], array[5]))
 	{
 		if (s->lost)
 			session_open(s);

@@ -31,27 +31,34 @@ SELECT is(batch('{two-accounts,two-accounts}', '{a,b}', '{1,2}'), '00000 00000',
 -- Bad lines among good ones
 SELECT is(batch(ARRAY['good-0001', 'short', 'good-0002', repeat('x', 256), E'line\nfeed', 'schlüssel'], '{a,a,a,a,a,a}'), '00000 HF019 00000 HF019 HF019 HF019',
     'a bad key refuses its line only');
-SELECT is((SELECT string_agg(verdict, ' ' ORDER BY line) FROM holdfast.claim_keys('{1,1,1}', 'order', '{good-0003,good-0004,good-0005}', ARRAY['\x00', '', decode(repeat('00', 65), 'hex')])),
+SELECT is((SELECT string_agg(verdict, ' ' ORDER BY line) FROM holdfast.claim_keys('{1,1,1}', 'order', '{good-0003,good-0004,good-0005}', ARRAY['\x00', '',
+    decode(repeat('00', 65), 'hex')])),
     '00000 HF020 HF020', 'and so does a bad fingerprint');
 SELECT is(batch('{good-0006,NULL,good-0007,good-0008,good-0009}', '{a,a,NULL,a,a}', '{1,1,1,NULL,1}'), '00000 22004 22004 22004 00000', 'and what is NULL');
-SELECT is((SELECT count(*) FROM holdfast.open_keys WHERE key IN ('short', 'good-0004', 'good-0005', 'good-0007', 'good-0008')), 0::bigint, 'a refused line leaves no key');
+SELECT is((SELECT count(*) FROM holdfast.open_keys WHERE key IN ('short', 'good-0004', 'good-0005', 'good-0007', 'good-0008')), 0::bigint,
+    'a refused line leaves no key');
 
 -- Answers, byte for byte
 SELECT is(batch('{bytes-empty,bytes-zero,bytes-long}', '{a,a,a}'), '00000 00000 00000', 'keys are claimed');
 CREATE TABLE long AS SELECT string_agg(sha256(n::text::bytea), '' ORDER BY n) AS response FROM generate_series(1, 32768) AS n;
 SELECT is(holdfast.complete_keys('{1,1,1}', 'order', '{bytes-empty,bytes-zero,bytes-long}', ARRAY['', '\x00ff00', response], '{0,-1,1}'), 3::bigint,
     'and completed with nothing, zero bytes, and 1 MB') FROM long;
-SELECT is((SELECT string_agg(format('%s %s %s', status, octet_length(c.response), c.response = CASE line WHEN 1 THEN '' WHEN 2 THEN '\x00ff00' ELSE long.response END), ', ' ORDER BY line)
+SELECT is((SELECT string_agg(format('%s %s %s', status, octet_length(c.response), c.response = CASE line WHEN 1 THEN '' WHEN 2 THEN '\x00ff00' ELSE long.response END),
+    ', ' ORDER BY line)
     FROM long, holdfast.claim_keys('{1,1,1}', 'order', '{bytes-empty,bytes-zero,bytes-long}', '{a,a,a}') AS c), '0 0 t, -1 3 t, 1 1048576 t', 'all comes back');
 
 -- Many lines
 SELECT is((SELECT string_agg(verdict || ' ' || n, ', ' ORDER BY verdict) FROM (SELECT verdict, count(*) AS n
-    FROM holdfast.claim_keys(array_fill(7::bigint, '{3000}'), 'many', (SELECT array_agg('many-' || lpad((g / 2)::text, 5, '0') ORDER BY g) FROM generate_series(0, 2999) AS g),
+    FROM holdfast.claim_keys(array_fill(7::bigint, '{3000}'), 'many', (SELECT array_agg('many-' || lpad((g / 2)::text, 5, '0') ORDER BY g) FROM generate_series(0,
+        2999) AS g),
         array_fill('x'::bytea, '{3000}')) GROUP BY verdict) AS t), '00000 1500, HF022 1500', 'a batch may have thousands of lines');
-SELECT is(holdfast.complete_keys(array_fill(7::bigint, '{1500}'), 'many', (SELECT array_agg('many-' || lpad(g::text, 5, '0') ORDER BY g DESC) FROM generate_series(0, 1499) AS g),
-    (SELECT array_agg(g::text::bytea ORDER BY g DESC) FROM generate_series(0, 1499) AS g), (SELECT array_agg(g ORDER BY g DESC) FROM generate_series(0, 1499) AS g)), 1500::bigint,
+SELECT is(holdfast.complete_keys(array_fill(7::bigint, '{1500}'), 'many', (SELECT array_agg('many-' || lpad(g::text, 5, '0') ORDER BY g DESC) FROM generate_series(0,
+    1499) AS g),
+    (SELECT array_agg(g::text::bytea ORDER BY g DESC) FROM generate_series(0, 1499) AS g), (SELECT array_agg(g ORDER BY g DESC) FROM generate_series(0, 1499) AS g)),
+        1500::bigint,
     'they are completed, in another order');
-SELECT is((SELECT count(*) FROM holdfast.claim_keys(array_fill(7::bigint, '{1500}'), 'many', (SELECT array_agg('many-' || lpad(g::text, 5, '0') ORDER BY g) FROM generate_series(0, 1499) AS g),
+SELECT is((SELECT count(*) FROM holdfast.claim_keys(array_fill(7::bigint, '{1500}'), 'many', (SELECT array_agg('many-' || lpad(g::text, 5, '0') ORDER BY g)
+    FROM generate_series(0, 1499) AS g),
     array_fill('x'::bytea, '{1500}')) WHERE verdict = '02000' AND status = line - 1 AND convert_from(response, 'UTF8') = (line - 1)::text), 1500::bigint,
     'each with its own answer');
 
@@ -64,7 +71,8 @@ SELECT is(undone($$SELECT batch('{undone-01}', '{a}')$$, $$SELECT batch('{undone
 
 -- complete_keys(): all or nothing
 SELECT is(batch('{all-0001,all-0002}', '{a,a}'), '00000 00000', 'keys are claimed');
-SELECT refuses($$SELECT holdfast.complete_keys('{1,1}', 'order', '{all-0001,all-0009}', '{x,x}', '{1,1}')$$, 'HF023', 'one key that nobody has claimed refuses all', 'all-0009');
+SELECT refuses($$SELECT holdfast.complete_keys('{1,1}', 'order', '{all-0001,all-0009}', '{x,x}', '{1,1}')$$, 'HF023', 'one key that nobody has claimed refuses all',
+    'all-0009');
 SELECT refuses($$SELECT holdfast.complete_keys('{1,1}', 'order', '{all-0001,key-0001}', '{x,x}', '{1,1}')$$, 'HF023', 'or one that is completed', 'key-0001');
 SELECT refuses($$SELECT holdfast.complete_keys('{1,1}', 'order', '{all-0001,all-0001}', '{x,y}', '{1,1}')$$, 'HF023', 'or one that is named twice', 'all-0001');
 SELECT refuses($$SELECT holdfast.complete_keys('{1,2}', 'order', '{all-0001,all-0002}', '{x,x}', '{1,1}')$$, 'HF023', 'or one of another account', 'Account 2');
@@ -83,7 +91,8 @@ FROM (VALUES ($$'{}', 'order', '{}', '{}'$$, 'HF005', 'nothing', NULL),
              ($$'{1,1}', 'order', '{key-0010}', '{a}'$$, 'HF005', 'more accounts than keys', '2 and 1'),
              ($$'{1,1}', 'order', '{key-0010,key-0011}', '{a}'$$, 'HF005', 'fewer fingerprints than keys', '2 and 1'),
              ($$'{1}', 'order', '{{key-0010}}', '{a}'$$, 'HF005', 'two dimensions', NULL),
-             ($$array_fill(1::bigint, '{100001}'), 'order', array_fill('key-0010'::text, '{100001}'), array_fill('a'::bytea, '{100001}')$$, 'HF005', 'more lines than a call may carry', '100001'),
+             ($$array_fill(1::bigint, '{100001}'), 'order', array_fill('key-0010'::text, '{100001}'), array_fill('a'::bytea, '{100001}')$$, 'HF005',
+                 'more lines than a call may carry', '100001'),
              ($$'{1}', '', '{key-0010}', '{a}'$$, 'HF019', 'no operation', '0 bytes'),
              ($$'{1}', repeat('o', 65), '{key-0010}', '{a}'$$, 'HF019', 'too long an operation', '65'),
              ($$'{1}', E'or\nder', '{key-0010}', '{a}'$$, 'HF019', 'an operation of two lines', 'Byte 3'),

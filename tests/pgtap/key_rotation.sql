@@ -44,7 +44,8 @@ SELECT is(stored(), '3, 2', 'go to the table whose turn it is');
 SELECT is(completed('done-late'), '', 'and are completed there');
 SELECT is(undone($$SELECT answer('open-early')$$, $$SELECT completed('open-early')$$), '200 answer of open-early', 'a key from before can be completed');
 SELECT is(undone($$SELECT answer('open-early', 'other')$$, $$SELECT holdfast.abandon_key(1, 'order', 'open-early')$$), 'free', 'or given back');
-SELECT is((SELECT string_agg(verdict, ' ' ORDER BY line) FROM holdfast.claim_keys('{1,1,1,1}', 'order', '{done-early,open-early,done-late,open-late}', '{request,request,request,other}')),
+SELECT is((SELECT string_agg(verdict, ' ' ORDER BY line) FROM holdfast.claim_keys('{1,1,1,1}', 'order', '{done-early,open-early,done-late,open-late}',
+    '{request,request,request,other}')),
     '02000 HF022 02000 HF021', 'a batch looks into both tables');
 SELECT is(undone($$SELECT answer('open-early') || ', ' || answer('open-late')$$,
     $$SELECT holdfast.complete_keys('{1,1}', 'order', '{open-early,open-late}', '{a,b}', '{1,2}')$$), '1 a, 2 b', 'and completes keys of both');
@@ -92,10 +93,12 @@ SELECT is(holdfast.rotate_keys(), true, 'and is taken again');
 
 -- Payments use keys too
 SELECT holdfast.add_provider('bank');
-SELECT is((SELECT state || ' ' || replayed FROM holdfast.create_payment(1, 'payment-key', 1000, 'EUR', 'bank', 'card', NULL, 'capture', owner('p'))), 'capturing false', 'a payment is made');
+SELECT is((SELECT state || ' ' || replayed FROM holdfast.create_payment(1, 'payment-key', 1000, 'EUR', 'bank', 'card', NULL, 'capture', owner('p'))), 'capturing false',
+    'a payment is made');
 SELECT passes('2 hours');
 SELECT is(holdfast.rotate_keys(), true, 'a turn later');
-SELECT is((SELECT state || ' ' || replayed FROM holdfast.create_payment(1, 'payment-key', 1000, 'EUR', 'bank', 'card', NULL, 'capture', owner('p'))), 'capturing true', 'its answer is known');
+SELECT is((SELECT state || ' ' || replayed FROM holdfast.create_payment(1, 'payment-key', 1000, 'EUR', 'bank', 'card', NULL, 'capture', owner('p'))), 'capturing true',
+    'its answer is known');
 SELECT passes('2 hours');
 SELECT is(holdfast.rotate_keys(), true, 'two turns later');
 SELECT refuses($$SELECT * FROM holdfast.create_payment(1, 'payment-key', 1000, 'EUR', 'bank', 'card', NULL, 'capture', owner('p'))$$, 'HF034',

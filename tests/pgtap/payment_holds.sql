@@ -1,7 +1,7 @@
 -- Money and units: while a provider has been asked, what the owner holds stays; with the money it is
 -- sold; and money for units that are gone goes back.
 \ir include/payments.sql
-SELECT plan(137);
+SELECT plan(140);
 
 -- The holds of an owner in words, with pinned ones marked by their deadline.
 CREATE FUNCTION holds(p_owner text) RETURNS text LANGUAGE sql
@@ -23,7 +23,8 @@ SELECT is(holdfast.reap(), 0::bigint, 'and cannot expire');
 SELECT is(said('p-ann', 'succeeded'), 'captured', 'the money is there');
 SELECT is(holds('ann'), 'confirmed 2 of 1, confirmed 3 of 2', 'and the units are sold, at once');
 SELECT is(account(1) || '; ' || account(2), '98 available, 0 held, 2 sold; 97 available, 0 held, 3 sold', 'all of them');
-SELECT is((SELECT string_agg(format('%s %s', sku, quantity), ', ' ORDER BY sku) FROM holdfast.movements WHERE owner = owner('ann')), '1 -2, 2 -3', 'as the ledger of units says');
+SELECT is((SELECT string_agg(format('%s %s', sku, quantity), ', ' ORDER BY sku) FROM holdfast.movements WHERE owner = owner('ann')), '1 -2, 2 -3',
+    'as the ledger of units says');
 SELECT is(happens('p-ann', 'refund, succeeded'), 'refunded', 'the money goes back');
 SELECT is(holds('ann') || '; ' || account(1), 'confirmed 2 of 1, confirmed 3 of 2; 98 available, 0 held, 2 sold', 'the units do not by themselves');
 SELECT is(holdfast.give_back(owner('ann'), 1), 2::bigint, 'give_back() returns them');
@@ -48,7 +49,8 @@ SELECT ok(fresh_deadline('cid'), 'his units have a deadline again');
 SELECT is(happens('p-cid-3', 'capture, unknown', 'cid') || '; ' || holds('cid'), 'unknown; pinned 1 of 1', 'a third one gives no answer');
 SELECT is(asked('p-cid-3', 'void') || '; ' || holds('cid'), 'voided; held 1 of 1', 'he gives that up, too');
 SELECT is(happens('p-cid-4', 'capture, succeeded', 'cid') || '; ' || holds('cid'), 'captured; confirmed 1 of 1', 'the fourth one is good');
-SELECT is(said('p-cid-3', 'succeeded') || '; ' || calls('p-cid-3') || '; ' || books('p-cid-3'), 'refunding; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000',
+SELECT is(said('p-cid-3', 'succeeded') || '; ' || calls('p-cid-3') || '; ' || books('p-cid-3'),
+    'refunding; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000',
     'the third answers at last: that money goes back');
 SELECT is(said('p-cid', 'succeeded') || '; ' || said('p-cid-2', 'succeeded'), 'refunding; voided', 'and so does the first');
 SELECT is(account(1), '95 available, 0 held, 5 sold', 'his unit is sold once');
@@ -56,7 +58,8 @@ SELECT is((SELECT count(*) FROM _holdfast.payment WHERE owner = owner('cid') AND
 SELECT held('dan', 1, 1, '60 s');
 SELECT is(happens('p-dan', 'authorize, unknown', 'dan') || '; ' || holds('dan'), 'unknown; pinned 1 of 1', 'of an authorization without an answer');
 SELECT is(happens('p-dan', 'declined') || '; ' || holds('dan'), 'declined; held 1 of 1', 'the refusal unpins, too');
-SELECT is(happens('p-dan-2', 'authorize, succeeded, void', 'dan') || '; ' || holds('dan'), 'voided; held 1 of 1', 'what is voided when nothing is under way keeps its deadline');
+SELECT is(happens('p-dan-2', 'authorize, succeeded, void', 'dan') || '; ' || holds('dan'), 'voided; held 1 of 1',
+    'what is voided when nothing is under way keeps its deadline');
 SELECT is(happens('p-dan-3', 'void', 'dan') || '; ' || holds('dan'), 'voided; held 1 of 1', 'and so does what was never begun');
 
 -- Nothing to pay for
@@ -73,7 +76,8 @@ SELECT refuses(format('SELECT asked(%L, %L)', 'p-' || name, request), state, for
 FROM (VALUES ('nobody', 'HF006'), ('released', 'HF008'), ('sold', 'HF007'), ('expired', 'HF009'), ('half-expired', 'HF009')) AS n (name, state),
     (VALUES ('authorize'), ('capture')) AS r (request) ORDER BY name, request;
 SELECT is(holds('half-expired'), 'held 1 of 1, expired 1 of 2', 'and nothing is pinned');
-SELECT is(string_agg(DISTINCT state('p-' || name), ' '), 'created', 'the payments stay as they were') FROM unnest('{nobody,released,sold,expired,half-expired}'::text[]) AS name;
+SELECT is(string_agg(DISTINCT state('p-' || name), ' '), 'created', 'the payments stay as they were')
+    FROM unnest('{nobody,released,sold,expired,half-expired}'::text[]) AS name;
 SELECT is(asked('p-expired', 'void'), 'voided', 'they can be voided');
 SELECT held('eve', 1, 1, '60 s');
 SELECT is(happens('p-eve', 'authorize, succeeded', 'eve'), 'authorized', 'a payment is authorized');
@@ -123,6 +127,11 @@ SELECT is(happens('p-mia', 'capture', 'mia'), 'capturing', 'an eighth one pays f
 SELECT held('mia', 1, 2);
 SELECT held('mia', 2, 1);
 SELECT is(said('p-mia', 'succeeded') || '; ' || holds('mia'), 'refunding; held 2 of 1, held 1 of 2', 'two and one are not one and two');
+SELECT held('olu', 1, 1, '60 s');
+SELECT is(happens('p-olu', 'capture', 'olu'), 'capturing', 'another one pays for one');
+SELECT held('olu', 2, 1);
+SELECT is(holdfast.release(owner('olu'), '{1}'), 1::bigint, 'and exchanges it for one of another kind');
+SELECT is(said('p-olu', 'succeeded') || '; ' || holds('olu'), 'refunding; released 1 of 1, held 1 of 2', 'which is not what he has paid for');
 SELECT held('noa', 1, 1, '60 s');
 SELECT is(happens('p-noa', 'capture', 'noa'), 'capturing', 'a ninth one pays');
 SELECT held('noa', 1, 4);
@@ -168,13 +177,15 @@ $$;
 SELECT is(second_payment(name), 'HF031', 'an owner has one payment at a time: the first is ' || name)
 FROM situation WHERE state_of(name) IN ('authorizing', 'authorized', 'capturing', 'captured', 'partially_refunded', 'unknown') ORDER BY name;
 SELECT is(second_payment(name), 'authorizing', 'he may pay when the first is ' || name)
-FROM situation WHERE name IN ('created', 'declined', 'declined to authorize', 'declined to capture', 'voided', 'voided, call cancelled', 'voided, call under way', 'voided, charge unknown',
+FROM situation WHERE name IN ('created', 'declined', 'declined to authorize', 'declined to capture', 'voided', 'voided, call cancelled', 'voided, call under way',
+    'voided, charge unknown',
     'voided, authorized before', 'refunded', 'refunding', 'refunding, partly refunded') ORDER BY name;
 SELECT is(happens('p-pam', 'authorize', 'pam'), 'authorizing', 'a payment is live');
 SELECT is(created('p-pam-2', 'pam'), 'created', 'another one can be created');
 SELECT refuses(format('SELECT asked(''p-pam-2'', %L)', request), 'HF031', 'but not begun: ' || request, payment('p-pam')::text || '.*authorizing', 'Void it')
 FROM unnest('{authorize,capture}'::text[]) AS request;
-SELECT refuses(format($$SELECT * FROM holdfast.create_payment(1, 'pam-0001', 1000, 'EUR', 'bank', 'card', owner('pam'), %L)$$, request), 'HF031', 'nor in one step: ' || request, payment('p-pam')::text)
+SELECT refuses(format($$SELECT * FROM holdfast.create_payment(1, 'pam-0001', 1000, 'EUR', 'bank', 'card', owner('pam'), %L)$$, request), 'HF031', 'nor in one step: '
+    || request, payment('p-pam')::text)
 FROM unnest('{authorize,capture}'::text[]) AS request;
 SELECT is((SELECT state FROM holdfast.create_payment(2, 'pam-0001', 1000, 'EUR', 'bank', 'card', owner('pam'), 'authorize')), 'authorizing',
     'accounts know nothing of each other: owners are of an account');
@@ -183,7 +194,8 @@ SELECT throws_ok($$UPDATE _holdfast.payment SET state = 'g', live = true WHERE i
 SELECT is(asked('p-pam', 'void') || asked('p-pam-2', 'capture'), 'voidedcapturing', 'when the first is voided the second may begin');
 
 -- Late money for the first, while the second is under way
-SELECT is(said('p-pam', 'succeeded') || '; ' || holds('pam') || '; ' || state('p-pam-2'), 'voided; pinned 1 of 3; capturing', 'the first one''s answer comes late: the second one''s holds stay pinned');
+SELECT is(said('p-pam', 'succeeded') || '; ' || holds('pam') || '; ' || state('p-pam-2'), 'voided; pinned 1 of 3; capturing',
+    'the first one''s answer comes late: the second one''s holds stay pinned');
 SELECT is(said('p-pam-2', 'succeeded') || '; ' || holds('pam'), 'captured; confirmed 1 of 3', 'and are sold for its money');
 
 SELECT * FROM finish();

@@ -35,23 +35,28 @@ INSERT INTO call VALUES
     ('caller', 'complete_key()', $$SELECT holdfast.complete_key(1, 'order', 'key-0001', '\x00') FROM holdfast.claim_key(1, 'order', 'key-0001', '\x00')$$, ''),
     ('caller', 'abandon_key()', $$SELECT holdfast.abandon_key(1, 'order', 'key-0001') FROM holdfast.claim_key(1, 'order', 'key-0001', '\x00')$$, ''),
     ('caller', 'claim_keys()', $$SELECT verdict FROM holdfast.claim_keys('{1}', 'order', '{key-0001}', '{a}')$$, '00000'),
-    ('caller', 'complete_keys()', $$SELECT holdfast.complete_keys('{1}', 'order', '{key-0001}', '{a}', '{1}') FROM holdfast.claim_keys('{1}', 'order', '{key-0001}', '{a}')$$, '1'),
+    ('caller', 'complete_keys()', $$SELECT holdfast.complete_keys('{1}', 'order', '{key-0001}', '{a}', '{1}') FROM holdfast.claim_keys('{1}', 'order', '{key-0001}',
+        '{a}')$$, '1'),
     ('caller', 'rotate_keys()', $$SELECT holdfast.rotate_keys()$$, 'true'),
     ('inbox', 'record_event()', $$SELECT holdfast.record_event('bank', 'evt_1', 'hf_1_' || payment('due') || '_1', 'succeeded')$$, 'applied');
-INSERT INTO call SELECT 'inbox', 'receive_webhook()', format($$SELECT holdfast.receive_webhook('bank', %L, %L, 'evt_1', %L)$$, body, holdfast.sign_webhook('standard', secret, body, 'evt_1', sent_at), sent_at), 'applied'
-FROM (SELECT convert_to(format('{"type": "call.succeeded", "data": {"key": "hf_1_%s_1"}}', payment('due')), 'UTF8'), 'whsec_' || encode('a secret of the bank, 32 bytes ..', 'base64'),
+INSERT INTO call SELECT 'inbox', 'receive_webhook()', format($$SELECT holdfast.receive_webhook('bank', %L, %L, 'evt_1', %L)$$, body, holdfast.sign_webhook('standard',
+    secret, body, 'evt_1', sent_at), sent_at), 'applied'
+FROM (SELECT convert_to(format('{"type": "call.succeeded", "data": {"key": "hf_1_%s_1"}}', payment('due')), 'UTF8'), 'whsec_'
+    || encode('a secret of the bank, 32 bytes ..', 'base64'),
     extract(epoch FROM clock_timestamp())::bigint) AS w (body, secret, sent_at);
 UPDATE _holdfast.idempotency_turn SET since = since - interval '25 hours';
 
 -- Each function by everybody
 SELECT is(answer(who, sql), result, format('%s: with EXECUTE a role can, without rights in the storage', name)) FROM call ORDER BY name;
-SELECT is((SELECT string_agg(DISTINCT answer(other.who, sql), ' ') FROM (SELECT DISTINCT who FROM call UNION VALUES ('guest'), ('reporter'), ('holdfast_worker')) AS other (who) WHERE other.who <> call.who),
+SELECT is((SELECT string_agg(DISTINCT answer(other.who, sql), ' ') FROM (SELECT DISTINCT who FROM call UNION VALUES ('guest'), ('reporter'),
+    ('holdfast_worker')) AS other (who) WHERE other.who <> call.who),
     '42501', name || ': nobody else can') FROM call ORDER BY name;
 SELECT is(answer(role, 'SELECT count(*) FROM ' || t::text), '42501', format('%s cannot read %s', role, t))
 FROM (SELECT oid::regclass FROM pg_class WHERE relnamespace = '_holdfast'::regnamespace AND relname IN
         ('idempotency_0', 'idempotency_1', 'payment', 'payment_event', 'ledger_entry', 'provider_call', 'provider', 'webhook_secret', 'provider_event')) AS c (t),
     unnest('{payer,reporter}'::text[]) AS role ORDER BY role, t::text;
-SELECT is((SELECT string_agg(grantee::text, ', ') FROM information_schema.table_privileges WHERE table_schema = '_holdfast' AND grantee NOT IN (SELECT rolname FROM pg_roles WHERE rolsuper)), NULL,
+SELECT is((SELECT string_agg(grantee::text, ', ') FROM information_schema.table_privileges WHERE table_schema = '_holdfast' AND grantee NOT IN (SELECT rolname
+    FROM pg_roles WHERE rolsuper)), NULL,
     'nobody is granted anything in the storage');
 
 -- What a refusal tells a role is the same as it tells others; nothing goes on behind it.
@@ -78,16 +83,20 @@ BEGIN
     RETURN concat_ws('; ', answer, state('made'), books('made'), account(1));
 END
 $$;
-SELECT is(undone('SELECT whole_life()'), 'applied; partially_refunded; provider 600, sales -600; 8 available, 0 held, 2 sold', 'balance, holds and all do not ask for rights on the way');
+SELECT is(undone('SELECT whole_life()'), 'applied; partially_refunded; provider 600, sales -600; 8 available, 0 held, 2 sold',
+    'balance, holds and all do not ask for rights on the way');
 
 -- Views
 SELECT is(answer('reporter', 'SELECT state FROM holdfast.payments WHERE payment = payment(''paid'')'), 'captured', 'with SELECT a reporter reads payments');
-SELECT is(answer('reporter', format('SELECT count(*) >= 0 FROM holdfast.%I', v)), 'true', 'and ' || v) FROM unnest('{balances,ledger,open_calls,open_keys,payment_history,payments,refunds,unknown_outcomes}'::text[]) AS v ORDER BY v;
-SELECT is(answer('payer', format('SELECT count(*) FROM holdfast.%I', v)), '42501', 'without it nobody reads ' || v) FROM unnest('{balances,ledger,open_calls,open_keys,payment_history,payments,refunds,unknown_outcomes}'::text[]) AS v
+SELECT is(answer('reporter', format('SELECT count(*) >= 0 FROM holdfast.%I', v)), 'true', 'and ' || v)
+    FROM unnest('{balances,ledger,open_calls,open_keys,payment_history,payments,refunds,unknown_outcomes}'::text[]) AS v ORDER BY v;
+SELECT is(answer('payer', format('SELECT count(*) FROM holdfast.%I', v)), '42501', 'without it nobody reads ' || v)
+    FROM unnest('{balances,ledger,open_calls,open_keys,payment_history,payments,refunds,unknown_outcomes}'::text[]) AS v
 ORDER BY v;
 SELECT is_empty($$SELECT d.refobjid::regclass FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
     WHERE d.refobjid = '_holdfast.webhook_secret'::regclass AND r.ev_class <> d.refobjid$$, 'no view shows a secret');
-SELECT is((SELECT string_agg(format('%s.%s', c.relname, attname), ', ') FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid WHERE relnamespace = 'holdfast'::regnamespace AND relkind = 'v'
+SELECT is((SELECT string_agg(format('%s.%s', c.relname, attname), ', ') FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid
+    WHERE relnamespace = 'holdfast'::regnamespace AND relkind = 'v'
     AND attname IN ('response', 'fingerprint', 'secret')), NULL, 'nor an answer, nor a fingerprint');
 
 -- A caller's own objects are not used.
@@ -98,7 +107,8 @@ CREATE TABLE trap.payment (LIKE _holdfast.payment);
 CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'infinity'::timestamptz $$;
 CREATE FUNCTION trap.texteq(text, text) RETURNS boolean LANGUAGE sql AS $$ SELECT true $$;
 CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.texteq);
-SELECT is(undone(sql, format('SET LOCAL search_path = trap, pg_temp, public, pg_catalog; SET LOCAL ROLE %I', who)), result, name || ': a caller''s own objects are not used') FROM call ORDER BY name;
+SELECT is(undone(sql, format('SET LOCAL search_path = trap, pg_temp, public, pg_catalog; SET LOCAL ROLE %I', who)), result, name
+    || ': a caller''s own objects are not used') FROM call ORDER BY name;
 
 SELECT * FROM finish();
 ROLLBACK;

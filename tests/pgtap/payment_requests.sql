@@ -41,7 +41,8 @@ SELECT is((SELECT state || ' ' || call FROM holdfast.create_payment(1, 'create-0
 SELECT is(books('c4'), NULL, 'no money has moved yet');
 
 -- The same key, another payment
-SELECT refuses(format($$SELECT * FROM holdfast.create_payment(1, 'create-0001', %s)$$, arguments), 'HF021', 'the key stands for one payment: ' || what || ' differs', 'create-0001', 'new key')
+SELECT refuses(format($$SELECT * FROM holdfast.create_payment(1, 'create-0001', %s)$$, arguments), 'HF021', 'the key stands for one payment: ' || what || ' differs',
+    'create-0001', 'new key')
 FROM (VALUES ($$1051, 'EUR', 'bank', 'card_1', owner('ann'), NULL, payment('c1')$$, 'the amount'),
              ($$1050, 'USD', 'bank', 'card_1', owner('ann'), NULL, payment('c1')$$, 'the currency'),
              ($$1050, 'EUR', 'bank_', 'card_1', owner('ann'), NULL, payment('c1')$$, 'the provider'),
@@ -59,13 +60,15 @@ SELECT is((SELECT string_agg(account_id || ' ' || amount, ', ' ORDER BY account_
 -- Ids
 SELECT refuses($$SELECT * FROM holdfast.create_payment(1, 'create-0005', 1050, 'EUR', 'bank', 'card_1', owner('ann'), NULL, payment('c1'))$$, 'HF034',
     'an id is given once', payment('c1')::text, 'new id');
-SELECT refuses($$SELECT * FROM holdfast.create_payment(1, 'create-0005', 1, 'JPY', 'bank', 'x', NULL, NULL, payment('c4'))$$, 'HF034', 'whatever has become of the first', payment('c4')::text);
+SELECT refuses($$SELECT * FROM holdfast.create_payment(1, 'create-0005', 1, 'JPY', 'bank', 'x', NULL, NULL, payment('c4'))$$, 'HF034', 'whatever has become of the first',
+    payment('c4')::text);
 SELECT is((SELECT state FROM holdfast.create_payment(1, 'create-0005', 1, 'JPY', 'bank', 'x', NULL, NULL, '00000000-0000-0000-0000-000000000000')), 'created',
     'a refusal leaves no key: it is good for what is not refused. The nil UUID is an id');
 SELECT is((SELECT count(*) FROM _holdfast.payment WHERE id = '00000000-0000-0000-0000-000000000000'), 1::bigint, 'and not taken for none');
 
 -- Authorizing
-SELECT replays($$SELECT * FROM holdfast.authorize_payment(1, (SELECT payment FROM holdfast.create_payment(1, 'create-0002', 1000, 'EUR', 'bank', 'card_1')), 'authorize-0001')$$,
+SELECT replays($$SELECT * FROM holdfast.authorize_payment(1, (SELECT payment FROM holdfast.create_payment(1, 'create-0002', 1000, 'EUR', 'bank', 'card_1')),
+    'authorize-0001')$$,
     'a payment is authorized');
 SELECT is(created('a1') || ' ' || asked('a1', 'authorize'), 'created authorizing', 'a payment is authorizing');
 SELECT is((SELECT format('%s %s %s %s %s %s %s', kind, amount, state, provider, attempts, due_at <= clock_timestamp(), settled_at) FROM _holdfast.provider_call
@@ -78,10 +81,12 @@ SELECT refuses($$SELECT asked('a1', 'capture', 1001)$$, 'HF029', 'more than is a
 SELECT refuses($$SELECT asked('a1', 'capture', 1000000000000000)$$, 'HF029', 'however much is wanted', '1000000000000000');
 SELECT replays($$SELECT * FROM holdfast.capture_payment(1, payment('a1'), 'capture-0001', 600, 'EUR')$$, 'a part of what is authorized is captured');
 SELECT is(state('a1') || '; ' || calls('a1'), 'capturing; 1 authorize succeeded 1000, 2 capture due 600', 'the call is for the part');
-SELECT refuses(format('SELECT * FROM holdfast.capture_payment(1, payment(''a1''), ''capture-0001'', %s)', arguments), 'HF021', 'the key stands for one capture: ' || what || ' differs', 'capture-0001')
+SELECT refuses(format('SELECT * FROM holdfast.capture_payment(1, payment(''a1''), ''capture-0001'', %s)', arguments), 'HF021', 'the key stands for one capture: ' || what
+    || ' differs', 'capture-0001')
 FROM (VALUES ('601, ''EUR''', 'the amount'), ('NULL, ''EUR''', 'that there is an amount'), ('600', 'that there is a currency')) AS a (arguments, what) ORDER BY what;
 SELECT refuses($$SELECT * FROM holdfast.capture_payment(1, payment('c4'), 'capture-0001', 600, 'EUR')$$, 'HF021', 'also if the payment does', 'capture-0001');
-SELECT is(said('a1', 'succeeded') || '; ' || sums('a1') || '; ' || books('a1'), 'captured; authorized 1000, captured 600; provider 600, sales -600', 'the part is captured');
+SELECT is(said('a1', 'succeeded') || '; ' || sums('a1') || '; ' || books('a1'), 'captured; authorized 1000, captured 600; provider 600, sales -600',
+    'the part is captured');
 SELECT refuses($$SELECT asked('a1', 'capture', 400)$$, 'HF028', 'and the rest is let go', 'captured');
 SELECT is((SELECT state || ' ' || call || ' ' || replayed FROM holdfast.capture_payment(1, payment('a1'), 'capture-0001', 600, 'EUR')), 'capturing 2 true',
     'the answer to a key stays, whatever has become of the payment');
@@ -100,7 +105,8 @@ FROM (VALUES ('USD', 'HF026', 'another currency', 'EUR.*USD'), ('JPY', 'HF026', 
 SELECT is(happens('v1', 'authorize, succeeded'), 'authorized', 'a payment is authorized');
 SELECT replays($$SELECT * FROM holdfast.void_payment(1, payment('v1'), 'void-0001', 'changed his mind')$$, 'it is voided');
 SELECT is(state('v1') || '; ' || calls('v1'), 'voided; 1 authorize succeeded 1000, 2 void due 1000', 'the provider is told');
-SELECT is((SELECT format('%s %s %s', input, call, reason) FROM _holdfast.payment_event WHERE payment = payment('v1') AND n = 3), 'void 2 changed his mind', 'and history the reason');
+SELECT is((SELECT format('%s %s %s', input, call, reason) FROM _holdfast.payment_event WHERE payment = payment('v1') AND n = 3), 'void 2 changed his mind',
+    'and history the reason');
 SELECT refuses($$SELECT * FROM holdfast.void_payment(1, payment('v1'), 'void-0001', 'another reason')$$, 'HF021', 'the key stands for one reason', 'void-0001');
 SELECT refuses($$SELECT * FROM holdfast.void_payment(1, payment('v1'), 'void-0001')$$, 'HF021', 'or none', 'void-0001');
 SELECT refuses($$SELECT asked('v1', 'void')$$, 'HF028', 'a new key is a new request: it is voided already', 'voided');
@@ -113,7 +119,8 @@ SELECT is(happens('v4', 'authorize, unknown, void') || '; ' || calls('v4'), 'voi
 SELECT is((SELECT replayed FROM holdfast.void_payment(1, payment('v1'), 'void-0001', 'changed his mind')), true, 'answers are replayed');
 
 -- Keys and operations
-SELECT is((SELECT string_agg(operation, ', ' ORDER BY operation) FROM (SELECT operation FROM _holdfast.idempotency_0 UNION SELECT operation FROM _holdfast.idempotency_1) AS o),
+SELECT is((SELECT string_agg(operation, ', ' ORDER BY operation) FROM (SELECT operation FROM _holdfast.idempotency_0 UNION SELECT operation
+    FROM _holdfast.idempotency_1) AS o),
     'authorize_payment, capture_payment, create_payment, void_payment', 'each function has keys of its own');
 SELECT is((SELECT count(*) FROM holdfast.open_keys), 0::bigint, 'and leaves none open');
 SELECT is((SELECT string_agg(r, ' ') FROM (SELECT state FROM holdfast.create_payment(1, 'same-key', 1000, 'EUR', 'bank', 'card', NULL, NULL, payment('k1'))
@@ -123,7 +130,8 @@ SELECT is((SELECT claimed FROM holdfast.claim_key(1, 'order', 'same-key', '\x00'
 
 -- Rollback
 CREATE TABLE before AS SELECT contents() AS stored;
-SELECT is(undone($$SELECT state FROM holdfast.create_payment(1, 'undone-0001', 1000, 'EUR', 'bank', 'card', NULL, 'capture')$$), 'capturing', 'a payment is made and rolled back');
+SELECT is(undone($$SELECT state FROM holdfast.create_payment(1, 'undone-0001', 1000, 'EUR', 'bank', 'card', NULL, 'capture')$$), 'capturing',
+    'a payment is made and rolled back');
 SELECT is(undone($$SELECT state FROM holdfast.authorize_payment(1, payment('a5'), 'undone-0002')$$), 'authorizing', 'an authorization');
 SELECT is(undone($$SELECT state FROM holdfast.capture_payment(1, payment('a5'), 'undone-0003')$$), 'capturing', 'a capture');
 SELECT is(undone($$SELECT state FROM holdfast.void_payment(1, payment('a5'), 'undone-0004')$$), 'voided', 'a void');
@@ -131,7 +139,8 @@ SELECT ok(contents() IS NOT DISTINCT FROM stored, 'nothing is left of it') FROM 
 SELECT is((SELECT state || replayed FROM holdfast.authorize_payment(1, payment('a5'), 'undone-0003')), 'authorizingfalse', 'the keys are free');
 SELECT is((SELECT state || replayed FROM holdfast.void_payment(1, payment('a5'), 'undone-0004', 'another reason')), 'voidedfalse', 'also for other requests');
 SAVEPOINT s;
-SELECT is((SELECT state FROM holdfast.create_payment(1, 'savepoint-1', 1000, 'EUR', 'bank', 'card', NULL, 'capture', payment('s1'))), 'capturing', 'a payment in a savepoint');
+SELECT is((SELECT state FROM holdfast.create_payment(1, 'savepoint-1', 1000, 'EUR', 'bank', 'card', NULL, 'capture', payment('s1'))), 'capturing',
+    'a payment in a savepoint');
 RELEASE s;
 SELECT is(said('s1', 'succeeded'), 'captured', 'goes on after it');
 
@@ -144,13 +153,15 @@ FROM (VALUES ($$authorize_payment(1, payment('a1'), 'refused-0001')$$, 'HF028'),
              ($$create_payment(1, 'refused-0001', 1000, 'EUR', 'nobody', 'card')$$, 'HF032'),
              ($$create_payment(1, 'refused-0001', 1000, 'EUR', 'bank', 'card', owner('nobody'), 'capture')$$, 'HF006'),
              ($$authorize_payment(1, payment('nobody'), 'refused-0001')$$, 'HF027')) AS c (call, state) ORDER BY call;
-SELECT is((SELECT count(*) FROM (SELECT key FROM _holdfast.idempotency_0 UNION ALL SELECT key FROM _holdfast.idempotency_1) AS k WHERE key = 'refused-0001'), 0::bigint, 'a refusal leaves no key');
+SELECT is((SELECT count(*) FROM (SELECT key FROM _holdfast.idempotency_0 UNION ALL SELECT key FROM _holdfast.idempotency_1) AS k WHERE key = 'refused-0001'), 0::bigint,
+    'a refusal leaves no key');
 SELECT is((SELECT state || replayed FROM holdfast.refund_payment(1, payment('a1'), 'refused-0001', 600)), 'capturedfalse', 'which is good for another request');
 
 -- Others
 SELECT is(history('a1'), 'authorize: created to authorizing, authorized: authorizing to authorized, capture: authorized to capturing, '
     'captured: capturing to captured, refund: captured to captured', 'every step is a line of history');
-SELECT is((SELECT string_agg(format('%s %s', n, COALESCE(call::text, '-')), ', ' ORDER BY n) FROM _holdfast.payment_event WHERE payment = payment('a1')), '1 1, 2 1, 3 2, 4 2, 5 3',
+SELECT is((SELECT string_agg(format('%s %s', n, COALESCE(call::text, '-')), ', ' ORDER BY n) FROM _holdfast.payment_event WHERE payment = payment('a1')),
+    '1 1, 2 1, 3 2, 4 2, 5 3',
     'numbered from 1, with the call that it is about');
 SELECT is((SELECT steps FROM _holdfast.payment WHERE id = payment('a1')), 5, 'the payment knows how many');
 SELECT is((SELECT string_agg(DISTINCT format('%s %s', state, settled_at < 'infinity'), ', ') FROM _holdfast.provider_call), 'd f, s t, u f, x t',

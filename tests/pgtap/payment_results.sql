@@ -18,9 +18,11 @@ CREATE FUNCTION attempts(p_name text, p_call integer DEFAULT 1) RETURNS integer 
 -- Plain outcomes
 SELECT is(happens('s1', 'capture, claim'), 'capturing', 'a call is under way');
 SELECT is(holdfast.record_result(1, payment('s1'), 1, 'succeeded', 'ch_1', 'thank you'), 'captured', 'what succeeded is recorded; the payment''s state is the answer');
-SELECT is((SELECT format('%s %s %s %s', state, reference, reason, settled_at BETWEEN now() AND clock_timestamp()) FROM _holdfast.provider_call WHERE payment = payment('s1')),
+SELECT is((SELECT format('%s %s %s %s', state, reference, reason, settled_at BETWEEN now() AND clock_timestamp()) FROM _holdfast.provider_call
+    WHERE payment = payment('s1')),
     's ch_1 thank you t', 'with reference, reason and time');
-SELECT is((SELECT format('%s %s %s %s', n, call, amount, reason) FROM _holdfast.payment_event WHERE payment = payment('s1') AND n = 2), '2 1 1000 thank you', 'and is a line of history');
+SELECT is((SELECT format('%s %s %s %s', n, call, amount, reason) FROM _holdfast.payment_event WHERE payment = payment('s1') AND n = 2), '2 1 1000 thank you',
+    'and is a line of history');
 SELECT is(happens('d1', 'capture, claim'), 'capturing', 'a call is under way');
 SELECT is(holdfast.record_result(1, payment('d1'), 1, 'declined', NULL, 'insufficient_funds'), 'declined', 'what was declined is recorded');
 SELECT is((SELECT format('%s %s', state, reason) FROM _holdfast.provider_call WHERE payment = payment('d1')), 'f insufficient_funds', 'with the reason');
@@ -34,7 +36,8 @@ SELECT is(said('d1', 'declined') || ' ' || said('d1', 'unknown') || ' ' || said(
     'nothing that is less certain undoes a refusal');
 SELECT is(holdfast.record_result(1, payment('s1'), 1, 'declined', 'ch_2', 'too late'), 'captured', 'also if it has something to say');
 SELECT ok(contents() IS NOT DISTINCT FROM stored, 'all of it changes nothing') FROM before;
-SELECT is(said('d1', 'succeeded') || '; ' || calls('d1'), 'refunding; 1 charge succeeded 1000, 2 refund due 1000', 'but money that did come is not overlooked: it goes back');
+SELECT is(said('d1', 'succeeded') || '; ' || calls('d1'), 'refunding; 1 charge succeeded 1000, 2 refund due 1000',
+    'but money that did come is not overlooked: it goes back');
 SELECT is((SELECT reason FROM _holdfast.provider_call WHERE payment = payment('d1') AND n = 1), 'insufficient_funds', 'a reason stays if there is no new one');
 SELECT is(said('d1', 'declined', 1), 'refunding', 'then a refusal comes again');
 SELECT is(calls('d1') || '; ' || books('d1'), '1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'and undoes nothing');
@@ -70,7 +73,8 @@ SELECT is((SELECT state FROM holdfast.create_payment(1, 'slow-0001', 1000, 'EUR'
 SELECT is((SELECT string_agg(undone($$SELECT due_in('slow') FROM said('slow', 'retry')$$,
         format('UPDATE _holdfast.provider_call SET attempts = %s WHERE payment = payment(''slow'')', attempt)), ' ' ORDER BY attempt)
     FROM unnest('{1,2,3,4,5,6,64,65,999}'::integer[]) AS attempt), '2 4 8 16 30 30 30 30 30', 'the back-off doubles up to its bound, after any number of attempts');
-SELECT is(undone($$SELECT said('slow', 'retry')$$, 'UPDATE _holdfast.provider_call SET attempts = 1000 WHERE payment = payment(''slow'')'), 'unknown', 'attempts are used up');
+SELECT is(undone($$SELECT said('slow', 'retry')$$, 'UPDATE _holdfast.provider_call SET attempts = 1000 WHERE payment = payment(''slow'')'), 'unknown',
+    'attempts are used up');
 
 -- Unknown at once
 SELECT is(happens('u1', 'authorize, unknown') || ' ' || due_in('u1'), 'unknown 3600', 'an outcome may be unknown at once');
@@ -84,17 +88,20 @@ SELECT is((SELECT reason FROM _holdfast.provider_call WHERE payment = payment('n
     'no answer; capture: created to capturing, unknown: capturing to unknown', 'and the reason is given');
 
 -- Calls that move no money of the payment
-SELECT is(happens('v1', 'authorize, succeeded, void, unknown') || '; ' || calls('v1'), 'voided; 1 authorize succeeded 1000, 2 void unknown 1000', 'a void whose outcome is unknown');
+SELECT is(happens('v1', 'authorize, succeeded, void, unknown') || '; ' || calls('v1'), 'voided; 1 authorize succeeded 1000, 2 void unknown 1000',
+    'a void whose outcome is unknown');
 SELECT is(said('v1', 'succeeded') || '; ' || history('v1'), 'voided; authorize: created to authorizing, authorized: authorizing to authorized, void: authorized to voided',
     'or known is no step of the payment');
-SELECT is(happens('f1', 'capture, succeeded, refund 400, unknown') || '; ' || calls('f1'), 'captured; 1 charge succeeded 1000, 2 refund unknown 400', 'nor is a refund whose outcome is unknown');
+SELECT is(happens('f1', 'capture, succeeded, refund 400, unknown') || '; ' || calls('f1'), 'captured; 1 charge succeeded 1000, 2 refund unknown 400',
+    'nor is a refund whose outcome is unknown');
 SELECT is(sums('f1') || '; ' || books('f1'), 'authorized 1000, captured 1000, refunding 400; provider 1000, sales -600, due -400', 'its money stays on the way');
 
 -- Keys of calls
 SELECT is(happens('k1', 'authorize, succeeded, capture'), 'capturing', 'a payment has two calls');
 SELECT is((SELECT string_agg(key, ' ') FROM (SELECT key FROM holdfast.claim_calls('bank') AS c WHERE c.payment = payment('k1')) AS c), 'hf_1_' || payment('k1') || '_2',
     'a call is made with a key of account, payment and number');
-SELECT is(claimed('k1', 2) || ' ' || (SELECT string_agg(DISTINCT _holdfast.call_key(1, payment, n), ' ') FROM _holdfast.provider_call WHERE payment = payment('k1') AND n = 2),
+SELECT is(claimed('k1', 2) || ' ' || (SELECT string_agg(DISTINCT _holdfast.call_key(1, payment, n), ' ') FROM _holdfast.provider_call
+    WHERE payment = payment('k1') AND n = 2),
     '1 hf_1_' || payment('k1') || '_2', 'the same one at every attempt');
 SELECT is(_holdfast.call_key(-9223372036854775808, payment('k1'), 2147483647), 'hf_-9223372036854775808_' || payment('k1') || '_2147483647', 'however long');
 SELECT is(_holdfast.call_key(NULL, payment('k1'), 1), NULL, 'of nothing there is none');
@@ -105,20 +112,25 @@ SELECT is(happens('m6', 'authorize, succeeded, capture'), 'capturing', 'and anot
 SELECT results_eq($$SELECT * FROM holdfast.record_results('{1,1,1,1}', ARRAY[payment('m3'), payment('m1'), payment('m2'), payment('m6')], '{1,1,1,2}',
     '{succeeded,declined,unknown,succeeded}', '{ref3,ref1,NULL,ref6}', '{NULL,expired_card,NULL,NULL}')$$,
     $$VALUES (1, 'captured'), (2, 'declined'), (3, 'unknown'), (4, 'captured')$$, 'many results are recorded in one go; states come in the order of the lines');
-SELECT is((SELECT string_agg(format('%s/%s', reference, reason), ' ' ORDER BY reference) FROM _holdfast.provider_call WHERE payment IN (payment('m1'), payment('m2'), payment('m3'), payment('m6')) AND state <> 'u' AND reference IS NOT NULL),
+SELECT is((SELECT string_agg(format('%s/%s', reference, reason), ' ' ORDER BY reference) FROM _holdfast.provider_call WHERE payment IN (payment('m1'), payment('m2'),
+    payment('m3'), payment('m6')) AND state <> 'u' AND reference IS NOT NULL),
     'ref1/expired_card ref3/ ref6/', 'with their references and reasons');
 SELECT results_eq($$SELECT * FROM holdfast.record_results('{1,1}', ARRAY[payment('m4'), payment('m5')], '{1,1}', '{succeeded,succeeded}')$$,
     $$VALUES (1, 'captured'), (2, 'captured')$$, 'references and reasons can be left out');
 SELECT is(happens('t1', 'capture') || happens('t2', 'capture'), 'capturingcapturing', 'calls are due');
-SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1,1}', ARRAY[payment('t1'), payment('t1'), payment('t1')], '{1,1,1}', '{declined,succeeded,declined}') AS r),
+SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1,1}', ARRAY[payment('t1'), payment('t1'), payment('t1')], '{1,1,1}',
+    '{declined,succeeded,declined}') AS r),
     'declined refunding refunding', 'lines of one call follow one another');
-SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1}', ARRAY[payment('t2'), payment('t2')], '{1,1}', '{succeeded,succeeded}') AS r) || '; ' || books('t2'),
+SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1}', ARRAY[payment('t2'), payment('t2')], '{1,1}',
+    '{succeeded,succeeded}') AS r) || '; ' || books('t2'),
     'captured captured; provider 1000, sales -1000', 'who succeeds twice in one go is paid once');
-SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1}', ARRAY[payment('k1'), payment('t1')], '{2,2}', '{succeeded,succeeded}') AS r), 'captured refunded',
+SELECT is((SELECT string_agg(r.state, ' ' ORDER BY line) FROM holdfast.record_results('{1,1}', ARRAY[payment('k1'), payment('t1')], '{2,2}',
+    '{succeeded,succeeded}') AS r), 'captured refunded',
     'calls of all kinds can be mixed');
 SELECT is(happens('b1', 'capture') || happens('b2', 'capture'), 'capturingcapturing', 'calls are due');
 SELECT refuses(format('SELECT * FROM holdfast.record_results(%s)', arguments), state, 'record_results() refuses ' || what, detail, hint)
-FROM (VALUES ($$'{1,1}', ARRAY[payment('b1'), payment('nobody')], '{1,1}', '{succeeded,succeeded}'$$, 'HF027', 'an unknown payment, with all lines', payment('nobody')::text, NULL),
+FROM (VALUES ($$'{1,1}', ARRAY[payment('b1'), payment('nobody')], '{1,1}', '{succeeded,succeeded}'$$, 'HF027', 'an unknown payment, with all lines',
+    payment('nobody')::text, NULL),
              ($$'{1,2}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded,succeeded}'$$, 'HF027', 'a payment of another account', 'Account 2', NULL),
              ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,2}', '{succeeded,succeeded}'$$, 'HF035', 'an unknown call', 'call 2', NULL),
              ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded,fine}'$$, '22023', 'an unknown outcome', NULL, 'declined'),
@@ -131,9 +143,11 @@ FROM (VALUES ($$'{1,1}', ARRAY[payment('b1'), payment('nobody')], '{1,1}', '{suc
              ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1}', '{succeeded,succeeded}'$$, 'HF005', 'fewer calls than payments', '2 and 1', NULL),
              ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded}'$$, 'HF005', 'fewer outcomes than payments', '2 and 1', NULL),
              ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded,succeeded}', '{a}'$$, 'HF005', 'fewer references than payments', '2 and 1', NULL),
-             ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded,succeeded}', NULL, '{a,b,c}'$$, 'HF005', 'more reasons than payments', '2 and 3', NULL),
+             ($$'{1,1}', ARRAY[payment('b1'), payment('b2')], '{1,1}', '{succeeded,succeeded}', NULL, '{a,b,c}'$$, 'HF005', 'more reasons than payments', '2 and 3',
+                 NULL),
              ($$'{{1}}', ARRAY[payment('b1')], '{1}', '{succeeded}'$$, 'HF005', 'two dimensions', NULL, NULL),
-             ($$array_fill(1::bigint, '{100001}'), array_fill(payment('b1'), '{100001}'), array_fill(1, '{100001}'), array_fill('succeeded'::text, '{100001}')$$, 'HF005', 'too many lines', '100001', NULL),
+             ($$array_fill(1::bigint, '{100001}'), array_fill(payment('b1'), '{100001}'), array_fill(1, '{100001}'), array_fill('succeeded'::text, '{100001}')$$, 'HF005',
+                 'too many lines', '100001', NULL),
              ($$NULL, ARRAY[payment('b1')], '{1}', '{succeeded}'$$, '22004', 'accounts that are NULL', NULL, NULL),
              ($$'{1}', NULL, '{1}', '{succeeded}'$$, '22004', 'payments that are NULL', NULL, NULL),
              ($$'{1}', ARRAY[payment('b1')], NULL, '{succeeded}'$$, '22004', 'calls that are NULL', NULL, NULL),
