@@ -42,17 +42,17 @@ CREATE TABLE _holdfast.idempotency_turn (
     CONSTRAINT idempotency_turn_pkey PRIMARY KEY (sole),
     CONSTRAINT idempotency_turn_check CHECK (sole AND half IN (0, 1))
 );
-INSERT INTO _holdfast.idempotency_turn VALUES (true, 0, pg_catalog.clock_timestamp());
-COMMENT ON TABLE _holdfast.idempotency_turn IS 'Which of the two tables new keys go to, and since when. One row.';
+COMMENT ON TABLE _holdfast.idempotency_turn IS 'Which of the two tables new keys go to, and since when. One row, or none before the first look at the clock: the first table.';
 
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_0', '');
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_1', '');
+SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_turn', '');
 
 CREATE FUNCTION holdfast.claim_key(p_account bigint, p_operation text, p_key text, p_fingerprint bytea,
                                    OUT claimed boolean, OUT status integer, OUT response bytea)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_claim_key';
 COMMENT ON FUNCTION holdfast.claim_key(bigint, text, text, bytea) IS
-'Claims an idempotency key (8 to 255 printable ASCII characters) of an account for an operation (1 to 64). claimed: the work is the caller''s to do, in this transaction, and to complete with complete_key(); not claimed: it has been done, and status and response are the answer. The fingerprint (1 to 64 bytes, such as a SHA-256 of the request) says that it is the same request. After a rollback the key was never claimed. Waits for a rival up to holdfast.key_wait. Errors: HF019 key or operation, HF020 fingerprint, HF021 used for another request, HF022 in flight, 40001 serialization failure.';
+'Claims an idempotency key (8 to 255 printable ASCII characters) of an account for an operation (1 to 64, not beginning with holdfast.). claimed: the work is the caller''s to do, in this transaction, and to complete with complete_key(); not claimed: it has been done, and status and response are the answer. The fingerprint (1 to 64 bytes, such as a SHA-256 of the request) says that it is the same request. After a rollback the key was never claimed. Waits for a rival up to holdfast.key_wait. Errors: HF019 key or operation, HF020 fingerprint, HF021 used for another request, HF022 in flight, 40001 serialization failure.';
 
 CREATE FUNCTION holdfast.complete_key(p_account bigint, p_operation text, p_key text, p_response bytea, p_status integer DEFAULT 200) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_complete_key';
@@ -75,26 +75,38 @@ CREATE FUNCTION holdfast.complete_keys(p_accounts bigint[], p_operation text, p_
 COMMENT ON FUNCTION holdfast.complete_keys(bigint[], text, text[], bytea[], integer[]) IS
 'Completes many keys in one statement and returns their number. Errors: those of complete_key(), HF005 arrays.';
 
+CREATE FUNCTION _holdfast.key_retention() RETURNS interval
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'holdfast_key_retention';
+COMMENT ON FUNCTION _holdfast.key_retention() IS 'The setting holdfast.key_retention.';
+
 -- The clock decides, not the caller: whoever calls it early changes nothing. Open keys have no answer
 -- yet and stay; they are looked for before the table is locked, which may take a while, and read again
--- afterwards, by then perhaps with an answer.
+-- afterwards, by then perhaps with an answer. The longer it is overdue, the longer it waits for those who have the
+-- table open: others wait behind it.
 CREATE FUNCTION holdfast.rotate_keys() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms'
     AS $$
 DECLARE
-    v_half smallint;
-    v_zero _holdfast.idempotency_0[];
-    v_one  _holdfast.idempotency_1[];
+    v_turn    _holdfast.idempotency_turn;
+    v_overdue numeric;
+    v_zero    _holdfast.idempotency_0[];
+    v_one     _holdfast.idempotency_1[];
 BEGIN
-    SELECT t.half INTO v_half FROM _holdfast.idempotency_turn t
-    WHERE t.since + current_setting('holdfast.key_retention')::interval <= clock_timestamp()
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'active_sql_transaction',
+            MESSAGE = 'keys are dropped under READ COMMITTED only',
+            HINT = 'Call rotate_keys() in a transaction of its own.';
+    END IF;
+    INSERT INTO _holdfast.idempotency_turn VALUES (true, 0, clock_timestamp()) ON CONFLICT ON CONSTRAINT idempotency_turn_pkey DO NOTHING;
+    SELECT * INTO v_turn FROM _holdfast.idempotency_turn t FOR UPDATE SKIP LOCKED;
+    v_overdue := extract(epoch FROM clock_timestamp() - v_turn.since - _holdfast.key_retention());
+    IF v_overdue IS NULL OR v_overdue < 0 THEN
         RETURN false;
     END IF;
+    PERFORM set_config('lock_timeout', (20 + least(10 * v_overdue, 1980))::integer::text, true);
     BEGIN
-        IF v_half = 0 THEN
+        IF v_turn.half = 0 THEN
             v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k WHERE k.status IS NULL);
             LOCK TABLE _holdfast.idempotency_1 IN ACCESS EXCLUSIVE MODE;
             v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k JOIN unnest(v_one) o USING (account_id, operation, key));
@@ -107,7 +119,6 @@ BEGIN
             TRUNCATE _holdfast.idempotency_0;
             INSERT INTO _holdfast.idempotency_0 SELECT o.* FROM unnest(v_zero) o;
         END IF;
-    -- Who is at work on a key there was waited for, briefly; it is for another time.
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
     END;
@@ -116,7 +127,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION holdfast.rotate_keys() IS
-'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was. The background worker calls it; without one, call it now and then, such as every hour. Waits for nobody longer than 20 ms. Does nothing under REPEATABLE READ and SERIALIZABLE. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
+'Drops the keys that are older than holdfast.key_retention, all at once, if it is time; open ones stay. Returns whether it was, and nobody was in the way. The background worker calls it every minute; without one, call it by cron. Waits for those who have the table open for 20 ms, and up to 2 s when it is long overdue; claims wait behind it until the transaction ends, so call it in one of its own. Errors: 25001 under REPEATABLE READ and SERIALIZABLE. Definer''s rights: it truncates a table of the extension, and does so only when the clock says so.';
 
 CREATE VIEW holdfast.open_keys AS
 SELECT k.account_id, k.operation, k.key, k.claimed_at FROM _holdfast.idempotency_0 k WHERE k.status IS NULL

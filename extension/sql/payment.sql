@@ -144,7 +144,7 @@ CREATE FUNCTION holdfast.create_payment(p_account bigint, p_key text, p_amount b
                                         OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_create_payment';
 COMMENT ON FUNCTION holdfast.create_payment(bigint, text, bigint, text, text, text, uuid, text, uuid) IS
-'Creates a payment of p_amount minor units of p_currency by an account, to be made at a provider (add_provider()) by a method (the provider''s token for a card, 1 to 255 bytes). p_owner: whose holds it pays for; NULL: none. p_then: authorize or capture goes on at once, as authorize_payment() or capture_payment() would. p_payment: its id (default: holdfast.uuid7()). call is the number of the provider call that has become due. Errors: HF019, HF021, HF022 key, HF024 amount, HF025 currency, HF032 provider, HF033 method, HF034 the id is taken, 22023 p_then, and those of what follows.';
+'Creates a payment of p_amount minor units of p_currency by an account, to be made at a provider (add_provider()) by a method (the provider''s token for a card, 1 to 255 bytes). p_owner: whose holds it pays for (an owner is one account''s); NULL: none. p_then: authorize or capture goes on at once, as authorize_payment() or capture_payment() would. p_payment: its id (default: holdfast.uuid7()). call is the number of the provider call that has become due. Errors: HF019, HF021, HF022 key, HF024 amount, HF025 currency, HF032 provider, HF033 method, HF034 the id is taken, 22023 p_then, and those of what follows.';
 
 CREATE FUNCTION holdfast.authorize_payment(p_account bigint, p_payment uuid, p_key text,
                                            OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)
@@ -156,7 +156,7 @@ CREATE FUNCTION holdfast.capture_payment(p_account bigint, p_payment uuid, p_key
                                          OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_capture_payment';
 COMMENT ON FUNCTION holdfast.capture_payment(bigint, uuid, text, bigint, text) IS
-'Asks the provider for the money: of an authorized payment, p_amount of it (default: all; the rest is let go); of one just created, all of it in one step. The owner''s holds are pinned until the provider has answered, and confirmed in the transaction that records the capture. If they are gone by then, the money goes back by itself (state refunding). Errors: those of authorize_payment(), HF024 amount, HF026 currency, HF029 more than is authorized.';
+'Asks the provider for the money: of an authorized payment, p_amount of it (default: all; the rest is let go); of one just created, all of it in one step. The owner''s holds are pinned until the provider has answered, and confirmed in the transaction that records the capture. If they are gone or others by then, the money goes back by itself (state refunding); if somebody has confirmed them, they are sold. Errors: those of authorize_payment(), HF024 amount, HF026 currency, HF029 more than is authorized, HF042 without p_amount: the holds are not what was authorized.';
 
 CREATE FUNCTION holdfast.void_payment(p_account bigint, p_payment uuid, p_key text, p_reason text DEFAULT NULL,
                                       OUT payment uuid, OUT state text, OUT call integer, OUT replayed boolean)

@@ -72,6 +72,12 @@ BEGIN
         PERFORM FROM _holdfast.payment AS p WHERE p.account_id = v_call.account_id AND p.id = v_call.payment FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
 
+        -- The payment was given up: nothing is made any more, only looked up.
+        IF v_call.kind = 'lookup' AND NOT EXISTS (SELECT FROM _holdfast.simulated_call AS s WHERE s.key = v_call.key) THEN
+            PERFORM holdfast.record_result(v_call.account_id, v_call.payment, v_call.call, 'declined', NULL, 'never_made');
+            v_answered := v_answered + 1;
+            CONTINUE;
+        END IF;
         v_refusal := COALESCE(_holdfast.simulated_refusal(v_call.kind, v_call.amount, v_call.currency, v_call.original),
             CASE WHEN v_call.method = 'test_decline' THEN 'card_declined'
                  WHEN v_call.method = 'test_insufficient_funds' THEN 'insufficient_funds'

@@ -12,9 +12,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "arguments.h"
 #include "errors.h"
+#include "guc.h"
 #include "idempotency.h"
 
 PG_FUNCTION_INFO_V1(holdfast_claim_key);
@@ -22,6 +24,7 @@ PG_FUNCTION_INFO_V1(holdfast_complete_key);
 PG_FUNCTION_INFO_V1(holdfast_abandon_key);
 PG_FUNCTION_INFO_V1(holdfast_claim_keys);
 PG_FUNCTION_INFO_V1(holdfast_complete_keys);
+PG_FUNCTION_INFO_V1(holdfast_key_retention);
 
 #define FINGERPRINT_MAX 64
 
@@ -41,6 +44,12 @@ hf_claim_operation(FunctionCallInfo fcinfo, int n)
 	hf_argument_not_null(fcinfo, n, "p_operation");
 	operation = PointerGetDatum(PG_GETARG_TEXT_PP(n));
 	hf_key_check(operation, "p_operation", 1, HF_OPERATION_MAX);
+	if (VARSIZE_ANY_EXHDR(operation) >= strlen(HF_OPERATION_OURS) &&
+		memcmp(VARDATA_ANY(operation), HF_OPERATION_OURS, strlen(HF_OPERATION_OURS)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_HF_INVALID_KEY), errmsg("p_operation is reserved"),
+				 errdetail("Operations that begin with \"%s\" are those of the extension.",
+						   HF_OPERATION_OURS)));
 	return operation;
 }
 
@@ -150,6 +159,24 @@ hf_claim_line(HfStore *store, HfKey *key, const HfArray *accounts, const HfArray
 	return hf_key_claim(store, key, false);
 }
 
+/* Claims one line and puts down what has become of it. */
+static void
+hf_claim_put_line(ReturnSetInfo *rsinfo, HfStore *store, Datum operation, const HfArray *accounts,
+				  const HfArray *keys, const HfArray *fingerprints, int i)
+{
+	HfKey key = {.operation = operation, .open = true};
+	int verdict = hf_claim_line(store, &key, accounts, keys, fingerprints, i);
+	Datum values[4];
+	bool nulls[4] = {0};
+
+	values[0] = Int32GetDatum(i + 1);
+	values[1] = CStringGetTextDatum(unpack_sql_state(verdict));
+	values[2] = Int32GetDatum(key.status);
+	values[3] = key.response;
+	nulls[2] = nulls[3] = verdict != HF_KEY_DONE;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 Datum
 holdfast_claim_keys(PG_FUNCTION_ARGS)
 {
@@ -158,26 +185,26 @@ holdfast_claim_keys(PG_FUNCTION_ARGS)
 	HfArray keys = hf_argument_array(fcinfo, 2, "p_keys", TEXTOID);
 	HfArray fingerprints = hf_argument_array(fcinfo, 3, "p_fingerprints", BYTEAOID);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext line =
+		AllocSetContextCreate(CurrentMemoryContext, "holdfast line", ALLOCSET_DEFAULT_SIZES);
 	HfStore *store;
 
 	hf_argument_same_length(accounts.n, keys.n, "p_accounts and p_keys");
 	hf_argument_same_length(accounts.n, fingerprints.n, "p_accounts and p_fingerprints");
 	InitMaterializedSRF(fcinfo, 0);
 	store = hf_row_begin("holdfast.claim_keys()");
+	/* The tables live as long as the call, what is read for a line not so long. */
+	(void) hf_row_table(store, HF_KEY_0);
+	(void) hf_row_table(store, HF_KEY_1);
+	(void) hf_row_table(store, HF_KEY_TURN);
 	for (int i = 0; i < accounts.n; i++)
 	{
-		HfKey key = {.operation = operation, .open = true};
-		int verdict = hf_claim_line(store, &key, &accounts, &keys, &fingerprints, i);
-		Datum values[4];
-		bool nulls[4] = {0};
-
 		CHECK_FOR_INTERRUPTS();
-		values[0] = Int32GetDatum(i + 1);
-		values[1] = CStringGetTextDatum(unpack_sql_state(verdict));
-		values[2] = Int32GetDatum(key.status);
-		values[3] = key.response;
-		nulls[2] = nulls[3] = verdict != HF_KEY_DONE;
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		MemoryContextSwitchTo(line);
+		hf_claim_put_line(rsinfo, store, operation, &accounts, &keys, &fingerprints, i);
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(line);
 	}
 	hf_row_end(store);
 	return (Datum) 0;
@@ -213,4 +240,14 @@ holdfast_complete_keys(PG_FUNCTION_ARGS)
 	}
 	hf_row_end(store);
 	PG_RETURN_INT64(accounts.n);
+}
+
+/* The setting, for SQL: not as text that anybody can set while the library is not loaded. */
+Datum
+holdfast_key_retention(PG_FUNCTION_ARGS)
+{
+	Interval *retention = palloc0(sizeof(Interval));
+
+	retention->time = hf_key_retention * USECS_PER_SEC;
+	PG_RETURN_INTERVAL_P(retention);
 }

@@ -1,7 +1,6 @@
 /*
  * ending.c
- *		SQL functions on holds that exist: confirm(), release(), extend(), pin(), unpin(). Payments
- *		use them too (ending.h).
+ *		SQL functions on holds that exist: confirm(), release(), extend(), pin(), unpin().
  *
  * A hold ends exactly once.  Every function reads the owner's holds, decides for all of them before
  * it writes any, and writes each on condition that it is still the version that was read; if not,
@@ -16,7 +15,6 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
-#include "digest.h"
 #include "ending.h"
 #include "errors.h"
 #include "guc.h"
@@ -29,25 +27,6 @@ PG_FUNCTION_INFO_V1(holdfast_release);
 PG_FUNCTION_INFO_V1(holdfast_extend);
 PG_FUNCTION_INFO_V1(holdfast_pin);
 PG_FUNCTION_INFO_V1(holdfast_unpin);
-
-#define WHOLE (-1) /* a line's quantity: all that is held */
-
-/* A hold to act upon. */
-typedef struct HfLine
-{
-	HfHold hold;
-	int64 quantity; /* or WHOLE */
-	int64 to_lane;	/* units that go back to stock */
-} HfLine;
-
-typedef struct HfEnding
-{
-	HfStore *store;
-	pg_uuid_t owner;
-	HfLine *line; /* by SKU */
-	int n;
-	int64 ttl; /* microseconds, for new deadlines */
-} HfEnding;
 
 static int
 hf_line_by_sku(const void *a, const void *b)
@@ -95,7 +74,7 @@ hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
 	for (int i = 0; i < skus.n; i++)
 	{
 		e->line[i].hold.sku = DatumGetInt64(skus.value[i]);
-		e->line[i].quantity = quantities.n > 0 ? DatumGetInt64(quantities.value[i]) : WHOLE;
+		e->line[i].quantity = quantities.n > 0 ? DatumGetInt64(quantities.value[i]) : HF_WHOLE;
 		if (quantities.n > 0)
 			hf_argument_quantity(e->line[i].quantity, "quantity");
 	}
@@ -106,7 +85,7 @@ hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
 
 		if (last == NULL || last->hold.sku != e->line[i].hold.sku)
 			e->line[e->n++] = e->line[i];
-		else if (last->quantity != WHOLE)
+		else if (last->quantity != HF_WHOLE)
 			last->quantity = last->quantity > PG_INT64_MAX - e->line[i].quantity
 				? PG_INT64_MAX
 				: last->quantity + e->line[i].quantity;
@@ -119,7 +98,7 @@ hf_ending_named_lines(HfEnding *e, FunctionCallInfo fcinfo)
  * All holds of the owner that have units. If there are none, raises how the last one ended. With
  * `all_alive`, a hold that has expired is an error too: the caller must not act on a remainder.
  */
-static void
+void
 hf_ending_all_lines(HfEnding *e, bool all_alive)
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -135,7 +114,7 @@ hf_ending_all_lines(HfEnding *e, bool all_alive)
 		if (hf_hold_is_live(hold, now))
 		{
 			e->line[e->n].hold = *hold;
-			e->line[e->n++].quantity = WHOLE;
+			e->line[e->n++].quantity = HF_WHOLE;
 		}
 		else if (dead == NULL || hf_hold_ending(hold) == ERRCODE_HF_HOLD_EXPIRED)
 			dead = hold;
@@ -184,14 +163,11 @@ hf_line_check(const HfLine *line, TimestampTz now)
 						   hf_uuid_text(&line->hold.owner), (long long) line->hold.quantity,
 						   (long long) line->hold.sku, (long long) line->quantity),
 				 errhint("Name at most as many units as are held.")));
-	return line->quantity == WHOLE ? line->hold.quantity : line->quantity;
+	return line->quantity == HF_WHOLE ? line->hold.quantity : line->quantity;
 }
 
-/* What a function makes of a live hold: changes it in place; returns the units it acted on. */
-typedef int64 (*HfAct)(HfEnding *e, HfLine *line, TimestampTz now);
-
 /* Locks the hold, waiting for whoever is changing it, and reads it as it is then. */
-static void
+void
 hf_line_lock(HfEnding *e, HfLine *line)
 {
 	int64 sku = line->hold.sku;
@@ -223,7 +199,7 @@ hf_line_act(HfEnding *e, HfLine *line, HfAct act)
 }
 
 /* Does it to every line; then units that came free go back to their SKUs. Returns the units. */
-static int64
+int64
 hf_ending_act(HfEnding *e, HfAct act)
 {
 	int64 units = 0;
@@ -239,7 +215,7 @@ hf_ending_act(HfEnding *e, HfAct act)
 	return units;
 }
 
-static void
+void
 hf_line_end(HfLine *line, char state, TimestampTz now)
 {
 	line->hold.state = state;
@@ -272,7 +248,7 @@ hf_act_release(HfEnding *e, HfLine *line, TimestampTz now)
 	return units;
 }
 
-static int64
+int64
 hf_act_pin(HfEnding *e, HfLine *line, TimestampTz now)
 {
 	(void) e;
@@ -282,7 +258,7 @@ hf_act_pin(HfEnding *e, HfLine *line, TimestampTz now)
 }
 
 /* Confirms all lines and enters them in the ledger. Returns the units. */
-static int64
+int64
 hf_ending_sell(HfEnding *e)
 {
 	int64 units = hf_ending_act(e, hf_act_confirm);
@@ -344,7 +320,7 @@ hf_act_extend(HfEnding *e, HfLine *line, TimestampTz now)
 }
 
 /* Gives a pinned hold a deadline again. */
-static int64
+int64
 hf_act_unpin(HfEnding *e, HfLine *line, TimestampTz now)
 {
 	(void) hf_line_check(line, now);
@@ -382,116 +358,4 @@ holdfast_unpin(PG_FUNCTION_ARGS)
 	holds = hf_ending_act(&e, hf_act_unpin);
 	hf_row_end(e.store);
 	PG_RETURN_INT64(holds);
-}
-
-/* What is held, SKU by SKU, as a number: the first bytes of a SHA-256. */
-static int64
-hf_ending_cart(const HfEnding *e)
-{
-	int64 *cart = palloc(sizeof(int64) * 2 * Max(e->n, 1));
-	uint8 digest[PG_SHA256_DIGEST_LENGTH];
-	int64 result;
-
-	for (int i = 0; i < e->n; i++)
-	{
-		cart[2 * i] = e->line[i].hold.sku;
-		cart[2 * i + 1] = e->line[i].hold.quantity;
-	}
-	hf_digest_make(cart, sizeof(int64) * 2 * e->n, digest);
-	memcpy(&result, digest, sizeof(result));
-	pfree(cart);
-	return result;
-}
-
-/* Pins all holds of the owner, who must have some and none expired. Returns what they are. */
-int64
-hf_ending_pin(HfStore *store, const pg_uuid_t *owner)
-{
-	HfEnding e = {.store = store, .owner = *owner};
-
-	hf_ending_all_lines(&e, true);
-	(void) hf_ending_act(&e, hf_act_pin);
-	return hf_ending_cart(&e);
-}
-
-/* Locks the owner's live holds, into e->line. False if there are others that were not released. */
-static bool
-hf_ending_lock_live(HfEnding *e)
-{
-	HfHold *holds;
-	int n = hf_hold_list(e->store, &e->owner, &holds);
-	bool all_alive = true;
-
-	e->line = palloc0(sizeof(HfLine) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		HfLine *line = &e->line[e->n];
-
-		if (holds[i].state != HF_HELD)
-			continue;
-		line->hold = holds[i];
-		line->quantity = WHOLE;
-		hf_line_lock(e, line);
-		if (hf_hold_is_live(&line->hold, GetCurrentTimestamp()))
-			e->n++;
-		else
-			all_alive = all_alive && line->hold.state == HF_RELEASED;
-	}
-	return all_alive;
-}
-
-/* Gives the owner's pinned holds a deadline again, if there are any. */
-void
-hf_ending_unpin(HfStore *store, const pg_uuid_t *owner)
-{
-	HfEnding e = {.store = store, .owner = *owner};
-	int n = 0;
-
-	e.ttl = Min(hf_ttl_default, Min(hf_ttl_max, hf_lifetime_max)) * USECS_PER_SEC;
-	(void) hf_ending_lock_live(&e);
-	for (int i = 0; i < e.n; i++)
-		if (hf_hold_is_pinned(&e.line[i].hold))
-			e.line[n++] = e.line[i];
-	e.n = n;
-	(void) hf_ending_act(&e, hf_act_unpin);
-}
-
-/*
- * The usual case of the next function, one hold that nobody else is busy with, without locking it
- * first.  False, and nothing has happened, if it is another case.
- */
-static bool
-hf_ending_confirm_one(HfEnding *e, int64 cart)
-{
-	HfHold *holds;
-	int n = hf_hold_list(e->store, &e->owner, &holds);
-	TimestampTz now = GetCurrentTimestamp();
-	HfLine line;
-	HfEnding one = {.line = &line, .n = 1};
-
-	if (n != 1)
-		return false;
-	line.hold = holds[0];
-	if (!hf_hold_is_live(&line.hold, now) || hf_ending_cart(&one) != cart)
-		return false;
-	hf_line_end(&line, HF_CONFIRMED, now);
-	if (hf_hold_update(e->store, &line.hold, false) != HF_WRITTEN)
-		return false;
-	hf_movement_insert(e->store, HF_SOLD, line.hold.sku, -line.hold.quantity, line.hold.ended_at,
-					   &e->owner, (Datum) 0);
-	return true;
-}
-
-/* Sells all that the owner holds, if it is what was pinned; else false, and nothing is sold. */
-bool
-hf_ending_confirm(HfStore *store, const pg_uuid_t *owner, int64 cart)
-{
-	HfEnding e = {.store = store, .owner = *owner};
-
-	if (hf_ending_confirm_one(&e, cart))
-		return true;
-	if (!hf_ending_lock_live(&e) || e.n == 0 || hf_ending_cart(&e) != cart)
-		return false;
-	(void) hf_ending_sell(&e);
-	return true;
 }

@@ -51,6 +51,7 @@
 #define ERRCODE_HF_SIGNATURE_STALE	   MAKE_SQLSTATE('H', 'F', '0', '3', '8')
 #define ERRCODE_HF_MALFORMED_EVENT	   MAKE_SQLSTATE('H', 'F', '0', '3', '9')
 #define ERRCODE_HF_LEDGER_UNBALANCED   MAKE_SQLSTATE('H', 'F', '0', '4', '0')
+#define ERRCODE_HF_CART_CHANGED		   MAKE_SQLSTATE('H', 'F', '0', '4', '2')
 /* Raised by provider_work.sql. */
 #define ERRCODE_HF_MISSING_SECRET MAKE_SQLSTATE('H', 'F', '0', '4', '1')
 

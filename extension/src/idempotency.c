@@ -119,7 +119,7 @@ hf_key_peek(HfStore *store, const HfKey *key, HfTableId half, TransactionId *riv
 	return hf_row_peek(table, table->primary, keys, KEY_COLUMNS, rival);
 }
 
-/* Where new keys go. */
+/* Where new keys go. Until the first change of turns nothing says so. */
 static HfTableId
 hf_key_turn(HfStore *store)
 {
@@ -129,9 +129,7 @@ hf_key_turn(HfStore *store)
 
 	/* Before or after a change of turns that is under way: both are good. */
 	if (!hf_row_peek(table, table->primary, NULL, 0, &rotating))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the row of \"_holdfast.idempotency_turn\" is missing")));
+		return HF_KEY_0;
 	return DatumGetInt16(slot_getattr(table->found, TURN_HALF, &isnull)) == 0 ? HF_KEY_0 : HF_KEY_1;
 }
 

@@ -38,5 +38,7 @@ extern void hf_key_abandon(HfStore *store, HfKey *key);
 #define HF_KEY_MIN		 8
 #define HF_KEY_MAX		 255
 #define HF_OPERATION_MAX 64
+/* What the operations of our own functions begin with, and no others. */
+#define HF_OPERATION_OURS "holdfast."
 
 #endif

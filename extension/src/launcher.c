@@ -24,6 +24,7 @@
 #include <signal.h>
 
 #include "access/heapam.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -36,6 +37,7 @@
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -136,6 +138,19 @@ hf_utility_database(Node *command)
 	}
 }
 
+/* Not every minor version of PostgreSQL lends us its own function for it. */
+static bool
+hf_may_create_databases(Oid role)
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool may = superuser_arg(role) ||
+		(HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return may;
+}
+
 static void
 hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				  ProcessUtilityContext context, ParamListInfo params,
@@ -146,7 +161,7 @@ hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree
 
 	/* Only for those whose command has a chance; the command itself does the checking. */
 	if (OidIsValid(database) &&
-		(pg_database_ownercheck(database, GetUserId()) || have_createdb_privilege()))
+		(pg_database_ownercheck(database, GetUserId()) || hf_may_create_databases(GetUserId())))
 		hf_worker_send_away(database);
 	if (next_utility_hook)
 		next_utility_hook(statement, query, read_only_tree, context, params, environment, dest,

@@ -16,8 +16,8 @@
 
 #include "arguments.h"
 #include "call.h"
+#include "cart.h"
 #include "currency.h"
-#include "ending.h"
 #include "errors.h"
 #include "payment_request.h"
 #include "uuid7.h"
@@ -130,7 +130,7 @@ hf_payment_engage(HfStore *store, HfPayment *payment)
 	if (!payment->has_owner)
 		return;
 	hf_payment_check_alone(store, payment);
-	payment->cart = hf_ending_pin(store, &payment->owner);
+	payment->cart = hf_cart_pin(store, &payment->owner);
 	if (store->waited)
 		hf_payment_check_alone(store, payment);
 }
@@ -212,7 +212,7 @@ holdfast_create_payment(PG_FUNCTION_ARGS)
 	int then = hf_payment_then(fcinfo, 7);
 
 	hf_payment_describe(payment, fcinfo);
-	if (hf_request_begin(&r, fcinfo, "create_payment", "ikitttutu",
+	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "create_payment", "ikitttutu",
 						 hf_payment_created(payment, then)))
 	{
 		if (!hf_provider_find(r.store, payment->provider, &provider))
@@ -238,7 +238,7 @@ holdfast_authorize_payment(PG_FUNCTION_ARGS)
 	HfRequest r = {0};
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "authorize_payment", "iuk", NULL))
+	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "authorize_payment", "iuk", NULL))
 	{
 		hf_request_find(&r, fcinfo);
 		hf_request_check_state(&r, HF_AUTHORIZE);
@@ -253,16 +253,27 @@ holdfast_capture_payment(PG_FUNCTION_ARGS)
 {
 	HfRequest r = {0};
 	int64 amount = PG_ARGISNULL(3) ? 0 : hf_payment_amount(fcinfo, 3);
+	int64 cart;
+	bool authorized;
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "capture_payment", "iukit", NULL))
+	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "capture_payment", "iukit", NULL))
 	{
 		hf_request_find(&r, fcinfo);
 		hf_payment_check_currency(&r.payment, fcinfo, 4);
 		hf_request_check_state(&r, HF_CAPTURE);
+		cart = r.payment.cart;
 		if (amount == 0)
 			amount = r.payment.state == HF_AUTHORIZED ? r.payment.authorized : r.payment.amount;
+		authorized = r.payment.state == HF_AUTHORIZED;
 		r.call = hf_payment_capture(r.store, &r.payment, amount);
+		if (authorized && PG_ARGISNULL(3) && r.payment.cart != cart)
+			ereport(ERROR,
+					(errcode(ERRCODE_HF_CART_CHANGED),
+					 errmsg("holds have changed since the authorization"),
+					 errdetail("Owner %s no longer holds what payment %s was authorized for.",
+							   hf_uuid_text(&r.payment.owner), hf_uuid_text(&r.payment.id)),
+					 errhint("Say with p_amount what is to be captured for what is held now.")));
 		hf_payment_write(r.store, &r.payment);
 	}
 	return hf_request_end(&r, fcinfo);
@@ -276,7 +287,7 @@ hf_payment_cancel_call(HfStore *store, const HfPayment *payment)
 
 	if (!hf_call_find_and_lock(store, payment->account, &payment->id, payment->calls, &call))
 		elog(ERROR, "provider call %d of a payment is missing", payment->calls);
-	if (call.state != HF_CALL_DUE || call.attempts > 0)
+	if (!hf_call_is_open(&call) || call.attempts > 0)
 		return;
 	call.state = HF_CALL_CANCELLED;
 	call.settled_at = GetCurrentTimestamp();
@@ -289,15 +300,15 @@ holdfast_void_payment(PG_FUNCTION_ARGS)
 	HfRequest r = {0};
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "void_payment", "iukt", NULL))
+	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "void_payment", "iukt", NULL))
 	{
 		HfPayment *payment = &r.payment;
 
 		hf_request_find(&r, fcinfo);
 		hf_request_check_state(&r, HF_VOID);
 		if (payment->has_owner && payment->state != HF_CREATED)
-			hf_ending_unpin(r.store, &payment->owner);
-		if (payment->state == HF_AUTHORIZING)
+			hf_cart_unpin(r.store, &payment->owner);
+		if (payment->state == HF_AUTHORIZING || payment->state == HF_UNKNOWN)
 			hf_payment_cancel_call(r.store, payment);
 		else if (payment->state == HF_AUTHORIZED)
 			r.call = hf_call_make(r.store, payment, HF_CALL_VOID, payment->authorized);
@@ -331,7 +342,7 @@ holdfast_refund_payment(PG_FUNCTION_ARGS)
 	int64 amount = PG_ARGISNULL(3) ? 0 : hf_payment_amount(fcinfo, 3);
 
 	hf_argument_not_null(fcinfo, 1, "p_payment");
-	if (hf_request_begin(&r, fcinfo, "refund_payment", "iukitt", NULL))
+	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "refund_payment", "iukitt", NULL))
 	{
 		HfPayment *payment = &r.payment;
 		bool dead;

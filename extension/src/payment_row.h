@@ -26,7 +26,7 @@ typedef struct HfPayment
 	int64 captured;
 	int64 refunding;
 	int64 refunded;
-	int64 cart; /* what the open call is to pay for (ending.c) */
+	int64 cart; /* what the open call is to pay for (cart.c) */
 	TimestampTz created_at;
 	TimestampTz changed_at;
 	int32 steps; /* lines of history */

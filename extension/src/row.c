@@ -74,6 +74,8 @@ hf_row_table(HfStore *store, HfTableId id)
 
 	if (table->rel != NULL)
 		return table;
+	if (!hf_row_try_lock_table(id, lockmode))
+		hf_row_bound_wait(store);
 	k = hf_row_open(id, lockmode, &table->rel);
 	table->primary = k->primary;
 	table->second = k->second;

@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -165,8 +166,15 @@ hf_row_learn(HfKnown *k, Relation rel)
 	hf_row_prepare_checks(k, rel, estate);
 	hf_row_prepare_indexes(k, rel, estate);
 	MemoryContextSwitchTo(old);
-	/* Reading catalogues takes in invalidations: if one came, what we have read may be old. */
+	/* Reading catalogues takes in invalidations: if one came, it may be old for the next caller. */
 	k->valid = forgotten == before;
+}
+
+/* Takes the lock on a table, if it is known, without waiting; false if somebody has it locked. */
+bool
+hf_row_try_lock_table(HfTableId id, LOCKMODE lockmode)
+{
+	return !known[id].valid || ConditionalLockRelationOid(known[id].relid, lockmode);
 }
 
 /*
@@ -181,8 +189,8 @@ hf_row_open(HfTableId id, LOCKMODE lockmode, Relation *rel)
 	*rel = k->valid ? try_table_open(k->relid, lockmode) : NULL;
 	if (*rel == NULL)
 		*rel = hf_row_open_by_name(k->name, lockmode);
-	/* Opening takes in invalidations: look again. */
-	while (!k->valid || k->relid != RelationGetRelid(*rel))
+	/* Opening takes in invalidations.  What is learned under the lock is good while we have it. */
+	if (!k->valid || k->relid != RelationGetRelid(*rel))
 		hf_row_learn(k, *rel);
 	return k;
 }

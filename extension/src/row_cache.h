@@ -46,6 +46,7 @@ typedef struct HfKnown
 } HfKnown;
 
 extern void hf_row_register(void);
+extern bool hf_row_try_lock_table(HfTableId id, LOCKMODE lockmode);
 extern HfKnown *hf_row_open(HfTableId id, LOCKMODE lockmode, Relation *rel);
 
 #endif

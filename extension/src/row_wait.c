@@ -122,8 +122,28 @@ hf_row_glance(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transacti
 		*speculation = TransactionIdIsValid(dirty.xmin) ? dirty.speculativeToken : 0;
 		if (!TransactionIdIsValid(*rival))
 			break;
+		/* The next row would be read over this one, even if we are not to see it. */
+		ExecMaterializeSlot(table->found);
 	}
 	hf_row_stop(&scan);
+	return found;
+}
+
+/*
+ * Is there a row with the keys in a snapshot?  Under SERIALIZABLE this also tells PostgreSQL what
+ * we have read, which a glance does not.
+ */
+static bool
+hf_row_is_in(Snapshot snapshot, HfTable *table, Oid index, ScanKeyData *keys, int nkeys)
+{
+	HfScan scan;
+	bool found;
+
+	PushActiveSnapshot(snapshot);
+	hf_row_scan(&scan, table, index, keys, nkeys, GetActiveSnapshot());
+	found = hf_row_next(&scan, ForwardScanDirection);
+	hf_row_stop(&scan);
+	PopActiveSnapshot();
 	return found;
 }
 
@@ -133,6 +153,8 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 {
 	uint32 speculation;
 
+	if (IsolationIsSerializable())
+		(void) hf_row_is_in(GetTransactionSnapshot(), table, index, keys, nkeys);
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -155,25 +177,6 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 }
 
 /*
- * Is there a row with the primary key, whatever a peek has found?  A rival who commits while we
- * peek may have taken the old version away before we looked and have entered the new one into the
- * index after we had read there.  A snapshot has exactly one of them.
- */
-static bool
-hf_row_is_there(HfTable *table, ScanKeyData *keys, int nkeys)
-{
-	HfScan scan;
-	bool found;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	hf_row_scan(&scan, table, table->primary, keys, nkeys, GetActiveSnapshot());
-	found = hf_row_next(&scan, ForwardScanDirection);
-	hf_row_stop(&scan);
-	PopActiveSnapshot();
-	return found;
-}
-
-/*
  * Reads the row with the primary key into table->found and locks it until the transaction ends;
  * waits for whoever is making or changing it.  False if there is none.
  */
@@ -188,7 +191,12 @@ hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkey
 		CHECK_FOR_INTERRUPTS();
 		if (!hf_row_peek(table, table->primary, keys, nkeys, &rival))
 		{
-			if (hf_row_is_there(table, keys, nkeys))
+			/*
+			 * A rival who commits while we peek may have taken the old version away before we
+			 * looked, and have entered the new one into the index after we had read there.  A
+			 * snapshot has exactly one of them.
+			 */
+			if (hf_row_is_in(GetLatestSnapshot(), table, table->primary, keys, nkeys))
 				continue;
 			return false;
 		}

@@ -23,9 +23,12 @@ hf_row_open_indexes(HfTable *table)
 {
 	ResultRelInfo *rri = table->rri;
 	HfKnown *k = table->known;
+	MemoryContext old;
 
 	if (rri->ri_IndexRelationDescs != NULL)
 		return;
+	/* They stay open as long as the table, whatever context the caller is in. */
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(rri));
 	rri->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(k->nindexes, 1));
 	rri->ri_IndexRelationInfo = palloc(sizeof(IndexInfo *) * Max(k->nindexes, 1));
 	for (int i = 0; i < k->nindexes; i++)
@@ -42,6 +45,7 @@ hf_row_open_indexes(HfTable *table)
 		rri->ri_IndexRelationInfo[i] = info;
 		rri->ri_NumIndices = i + 1;
 	}
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -225,6 +229,24 @@ hf_row_outcome(TM_Result result)
 	pg_unreachable();
 }
 
+#ifdef USE_ASSERT_CHECKING
+static bool
+hf_row_is_busy(HfTable *table, ItemPointerData tid)
+{
+	TupleTableSlot *slot = table_slot_create(table->rel, NULL);
+	TM_FailureData failure;
+	TM_Result result;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	result =
+		table_tuple_lock(table->rel, &tid, GetActiveSnapshot(), slot, GetCurrentCommandId(true),
+						 LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure);
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_WouldBlock;
+}
+#endif
+
 /* Replaces the row version at tid by table->made. */
 static TM_Result
 hf_row_try_update(HfTable *table, ItemPointer tid, bool wait, bool *indexes)
@@ -232,6 +254,11 @@ hf_row_try_update(HfTable *table, ItemPointer tid, bool wait, bool *indexes)
 	TM_FailureData failure;
 	LockTupleMode mode;
 
+#ifdef USE_ASSERT_CHECKING
+	/* The heap says that somebody else is at it, but asserts that it was to wait for him. */
+	if (!wait && hf_row_is_busy(table, *tid))
+		return TM_BeingModified;
+#endif
 	return table_tuple_update(table->rel, tid, table->made, GetCurrentCommandId(true),
 							  InvalidSnapshot, InvalidSnapshot, wait, &failure, &mode, indexes);
 }

@@ -18,7 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "ending.h"
+#include "cart.h"
 #include "settlement.h"
 
 HfOutcome
@@ -51,7 +51,7 @@ static void
 hf_settle_unpin(HfStore *store, const HfPayment *payment)
 {
 	if (payment->has_owner)
-		hf_ending_unpin(store, &payment->owner);
+		hf_cart_unpin(store, &payment->owner);
 }
 
 static void
@@ -75,7 +75,7 @@ hf_settle_sell(HfStore *store, const HfPayment *payment)
 {
 	if (payment->state == HF_DECLINED || payment->state == HF_VOIDED)
 		return false;
-	return !payment->has_owner || hf_ending_confirm(store, &payment->owner, payment->cart);
+	return !payment->has_owner || hf_cart_confirm(store, &payment->owner, payment->cart);
 }
 
 static void
@@ -107,6 +107,9 @@ hf_settle_declined(HfStore *store, HfPayment *payment, const HfCall *call)
 	hf_settle_step(store, payment, call, HF_SAYS_DECLINED, was_live ? HF_DECLINED : HF_VOIDED);
 	if (was_live)
 		hf_settle_unpin(store, payment);
+	/* What was set aside for it is not needed any more. */
+	if (call->kind == HF_CALL_CAPTURE)
+		(void) hf_call_make(store, payment, HF_CALL_VOID, payment->authorized);
 }
 
 static char
@@ -138,6 +141,16 @@ hf_settle_exceeds(const HfPayment *payment, const HfCall *call)
 	return call->amount > payment->captured - payment->refunding - payment->refunded;
 }
 
+/* A refund that will not be made. */
+static void
+hf_settle_take_back(HfStore *store, HfPayment *payment, const HfCall *call)
+{
+	payment->refunding -= call->amount;
+	hf_settle_step(store, payment, call, HF_SAYS_REFUND_DECLINED, payment->state);
+	if (payment->state != HF_REFUNDING)
+		hf_payment_book(store, payment, HF_BOOK_REFUNDS_DUE, HF_BOOK_SALES, call->amount);
+}
+
 /* Books refunds that have been made in excess, as far as there is room for them now. */
 static void
 hf_settle_excess(HfStore *store, HfPayment *payment)
@@ -155,13 +168,33 @@ hf_settle_excess(HfStore *store, HfPayment *payment)
 	}
 }
 
+/*
+ * Calls off refunds that nobody has been asked for yet, from the last one on, until the call fits:
+ * its money is gone already.  False if it does not.
+ */
+static bool
+hf_settle_make_room(HfStore *store, HfPayment *payment, const HfCall *call)
+{
+	for (int n = payment->calls; n > 0 && hf_settle_exceeds(payment, call); n--)
+	{
+		HfCall other;
+
+		if (n == call->n ||
+			!hf_call_find_and_lock(store, payment->account, &payment->id, n, &other) ||
+			other.kind != HF_CALL_REFUND || !hf_call_is_open(&other) || other.attempts > 0)
+			continue;
+		other.state = HF_CALL_CANCELLED;
+		other.settled_at = GetCurrentTimestamp();
+		hf_call_write(store, &other);
+		hf_settle_take_back(store, payment, &other);
+	}
+	return !hf_settle_exceeds(payment, call);
+}
+
 static void
 hf_settle_refund_declined(HfStore *store, HfPayment *payment, const HfCall *call)
 {
-	payment->refunding -= call->amount;
-	hf_settle_step(store, payment, call, HF_SAYS_REFUND_DECLINED, payment->state);
-	if (payment->state != HF_REFUNDING)
-		hf_payment_book(store, payment, HF_BOOK_REFUNDS_DUE, HF_BOOK_SALES, call->amount);
+	hf_settle_take_back(store, payment, call);
 	hf_settle_excess(store, payment);
 }
 
@@ -273,11 +306,12 @@ hf_settle(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outcome, D
 	if (outcome < HF_OUTCOME_DECLINED)
 		return hf_settle_open(store, payment, call, outcome);
 	if (outcome == HF_OUTCOME_SUCCEEDED && call->state == HF_CALL_DECLINED &&
-		call->kind == HF_CALL_REFUND && hf_settle_exceeds(payment, call))
+		call->kind == HF_CALL_REFUND && !hf_settle_make_room(store, payment, call))
 	{
 		/* Given back when the money was spoken for: booked when there is room, or looked at. */
 		call->state = HF_CALL_EXCESS;
 		hf_call_write(store, call);
+		hf_payment_write(store, payment);
 		return true;
 	}
 	call->state = outcome == HF_OUTCOME_SUCCEEDED ? HF_CALL_SUCCEEDED : HF_CALL_DECLINED;

@@ -69,6 +69,8 @@ hf_reaper_rotate_keys(void)
 	Oid function;
 
 	StartTransactionCommand();
+	/* Whatever the default of the cluster: what is read after a lock must be new. */
+	XactIsoLevel = XACT_READ_COMMITTED;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "dropping old idempotency keys");
 	if (!hf_worker_is_needed())
