@@ -77,7 +77,7 @@ COMMENT ON FUNCTION holdfast.complete_keys(bigint[], text, text[], bytea[], inte
 
 CREATE FUNCTION _holdfast.key_retention() RETURNS interval
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'holdfast_key_retention';
-COMMENT ON FUNCTION _holdfast.key_retention() IS 'The setting holdfast.key_retention.';
+COMMENT ON FUNCTION _holdfast.key_retention() IS 'The setting holdfast.key_retention, which nobody but a superuser can change.';
 
 -- The clock decides, not the caller: whoever calls it early changes nothing. Open keys have no answer
 -- yet and stay; they are looked for before the table is locked, which may take a while, and read again
@@ -105,25 +105,23 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM set_config('lock_timeout', (20 + least(10 * v_overdue, 1980))::integer::text, true);
-    BEGIN
-        IF v_turn.half = 0 THEN
-            v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k WHERE k.status IS NULL);
-            LOCK TABLE _holdfast.idempotency_1 IN ACCESS EXCLUSIVE MODE;
-            v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k JOIN unnest(v_one) o USING (account_id, operation, key));
-            TRUNCATE _holdfast.idempotency_1;
-            INSERT INTO _holdfast.idempotency_1 SELECT o.* FROM unnest(v_one) o;
-        ELSE
-            v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k WHERE k.status IS NULL);
-            LOCK TABLE _holdfast.idempotency_0 IN ACCESS EXCLUSIVE MODE;
-            v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k JOIN unnest(v_zero) o USING (account_id, operation, key));
-            TRUNCATE _holdfast.idempotency_0;
-            INSERT INTO _holdfast.idempotency_0 SELECT o.* FROM unnest(v_zero) o;
-        END IF;
-    EXCEPTION WHEN lock_not_available THEN
-        RETURN false;
-    END;
+    IF v_turn.half = 0 THEN
+        v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k WHERE k.status IS NULL);
+        LOCK TABLE _holdfast.idempotency_1 IN ACCESS EXCLUSIVE MODE;
+        v_one := ARRAY(SELECT k FROM _holdfast.idempotency_1 k JOIN unnest(v_one) o USING (account_id, operation, key));
+        TRUNCATE _holdfast.idempotency_1;
+        INSERT INTO _holdfast.idempotency_1 SELECT o.* FROM unnest(v_one) o;
+    ELSE
+        v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k WHERE k.status IS NULL);
+        LOCK TABLE _holdfast.idempotency_0 IN ACCESS EXCLUSIVE MODE;
+        v_zero := ARRAY(SELECT k FROM _holdfast.idempotency_0 k JOIN unnest(v_zero) o USING (account_id, operation, key));
+        TRUNCATE _holdfast.idempotency_0;
+        INSERT INTO _holdfast.idempotency_0 SELECT o.* FROM unnest(v_zero) o;
+    END IF;
     UPDATE _holdfast.idempotency_turn SET half = 1 - half, since = clock_timestamp();
     RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
 END
 $$;
 COMMENT ON FUNCTION holdfast.rotate_keys() IS

@@ -194,10 +194,6 @@ holdfast_claim_keys(PG_FUNCTION_ARGS)
 	hf_argument_same_length(accounts.n, fingerprints.n, "p_accounts and p_fingerprints");
 	InitMaterializedSRF(fcinfo, 0);
 	store = hf_row_begin("holdfast.claim_keys()");
-	/* The tables live as long as the call, what is read for a line not so long. */
-	(void) hf_row_table(store, HF_KEY_0);
-	(void) hf_row_table(store, HF_KEY_1);
-	(void) hf_row_table(store, HF_KEY_TURN);
 	for (int i = 0; i < accounts.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -71,11 +71,14 @@ hf_row_table(HfStore *store, HfTableId id)
 	HfTable *table = &store->table[id];
 	HfKnown *k;
 	LOCKMODE lockmode = store->estate ? RowExclusiveLock : AccessShareLock;
+	MemoryContext old;
 
 	if (table->rel != NULL)
 		return table;
 	if (!hf_row_try_lock_table(id, lockmode))
 		hf_row_bound_wait(store);
+	/* It stays open as long as the store, whatever context the caller is in. */
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(store));
 	k = hf_row_open(id, lockmode, &table->rel);
 	table->primary = k->primary;
 	table->second = k->second;
@@ -85,6 +88,7 @@ hf_row_table(HfStore *store, HfTableId id)
 		table->made = MakeSingleTupleTableSlot(RelationGetDescr(table->rel), &TTSOpsVirtual);
 		hf_row_attach(store, table, k);
 	}
+	MemoryContextSwitchTo(old);
 	return table;
 }
 

@@ -50,13 +50,13 @@ SELECT is((SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc WHERE p
 
 -- What the planner may think of functions
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours) AND provolatile = 's'),
-    '_holdfast.known_provider, _holdfast.simulated_refusal, holdfast.verify, _holdfast.verify_payments, _holdfast.verify_stock',
+    '_holdfast.key_retention, _holdfast.known_provider, _holdfast.simulated_refusal, holdfast.verify, _holdfast.verify_payments, _holdfast.verify_stock',
     'verify() reads all in one snapshot');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours) AND provolatile = 'i'),
     '_holdfast.call_key, holdfast.currencies, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
     '_holdfast.read_stripe_body, holdfast.sign_webhook', 'what reads no table is immutable; all else is volatile');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours) AND proparallel <> 'u'),
-    'holdfast.available, _holdfast.call_key, holdfast.currencies, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
+    'holdfast.available, _holdfast.call_key, holdfast.currencies, _holdfast.key_retention, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
     '_holdfast.read_stripe_body, holdfast.sign_webhook, holdfast.uuid7, holdfast.verify_webhook', 'and parallel workers may run only those that neither write nor lock');
 
 -- Settings
