@@ -1,4 +1,4 @@
-"""The goals B1 to B7: each a figure of one round, whose median over the rounds is judged."""
+"""The goals B1 to B7, those of keys, and B20: each a figure of one round, whose median over the rounds is judged."""
 import contextlib
 from statistics import median
 
@@ -50,6 +50,14 @@ def definitions():
         yield ('B7' if lines == 256 else '', f'batch / batch_insert, {lines} line{"s" if lines > 1 else ""} a call',
                '>=' if lines == 256 else '', 0.5 if lines == 256 else None, 'ratio',
                lambda r, n=lines: r.by_lines['batch', n] / r.by_lines['batch_insert', n])
+
+
+    yield ('keys', 'claim and complete a key / key_insert, 32 clients', '>=', 0.7, 'ratio',
+           lambda r: r.ratio('key_claim', 'key_insert', 32))
+    yield ('keys', 'replay a stored answer / key_select, 32 clients', '>=', 0.8, 'ratio',
+           lambda r: r.ratio('key_replay', 'key_select', 32))
+    yield ('B20', 'order, payment, confirm / reserve, 32 clients', '>=', 0.4, 'ratio',
+           lambda r: r.ratio('life', 'reserve', 32))
 
 
 def judge(runs):

@@ -36,15 +36,16 @@ END_MARGIN = 0.2  # the last part of a run, in which clients may be ending alrea
 
 
 class Arm:
-    """A way to hold units: its script is arms/<name>.sql, its rows arrive in `table`."""
+    """A way to do something: its script is arms/<name>.sql, its rows arrive in `table` (None: it only reads)."""
 
-    def __init__(self, name, table, what, skus=1, always_holds=True):
+    def __init__(self, name, table, what, skus=1, always_holds=True, setup=None):
         self.name = name
         self.table = table
         self.what = what
         self.skus = skus
         self.always_holds = always_holds  # every transaction of the script commits its rows
-        self.ours = table == '_holdfast.hold'
+        self.setup = setup  # arms/<setup>.sql comes after schema.sql
+        self.ours = table == '_holdfast.hold' or name == 'life'
         self.has_stock = table == 'bench.hold' and 'insert' not in name
 
 
@@ -61,6 +62,12 @@ ARMS = {arm.name: arm for arm in (
     Arm('uniform', '_holdfast.hold', 'holdfast.reserve() over 1,000 SKUs', skus=1000),
     Arm('batch', '_holdfast.hold', 'holdfast.reserve_batch(), lines a call'),
     Arm('batch_insert', 'bench.hold', 'INSERT SELECT of the same lines, indexes of the extension'),
+    Arm('key_claim', 'bench.claimed_key', 'claim_key() and complete_key() in one statement', setup='keys'),
+    Arm('key_insert', 'bench.inserted_key', 'INSERT of the same columns with the same unique index', setup='keys'),
+    Arm('key_replay', None, 'claim_key() of one of 100,000 stored answers', setup='keys'),
+    Arm('key_select', None, 'SELECT of the same by primary key', setup='keys'),
+    Arm('life', 'bench.sale', 'reserve(), create_payment(), claim_calls(), record_results(): sold and captured',
+        always_holds=False, setup='provider'),
 )}
 
 
@@ -147,6 +154,8 @@ def create_database(arm):
     psql('', DATABASE, [ARMS_DIR / 'schema.sql'])
     if arm.ours:
         psql('', DATABASE, [ARMS_DIR / 'stock.sql'], {'skus': arm.skus})
+    if arm.setup:
+        psql('', DATABASE, [ARMS_DIR / f'{arm.setup}.sql'])
     psql('VACUUM ANALYZE', DATABASE)
     psql('CHECKPOINT', DATABASE)
 
@@ -171,7 +180,10 @@ def run_arm(arm, clients, warmup, seconds, lines=None):
                           check=False)
     elapsed = time.monotonic() - start
     load_cpu = (cpu_of_children() - cpu_before) / elapsed / os.cpu_count()
-    result = count_rows(arm, warmup, warmup + seconds - END_MARGIN)
+    if arm.table:
+        result = count_rows(arm, warmup, warmup + seconds - END_MARGIN)
+    else:
+        result = count_reads(done, warmup + seconds)
     result['load_cpu'] = round(load_cpu, 3)
     problems = find_problems(arm, done, result, lines or 1)
     if checkpoint_count() != checkpoints:
@@ -207,6 +219,12 @@ def count_rows(arm, begin, end):
     return result
 
 
+def count_reads(done, seconds):
+    """Answers a second, of an arm that commits nothing."""
+    processed = re.search(r'number of transactions actually processed: (\d+)', done.stdout)
+    return {'rate': round(int(processed[1]) / seconds, 1) if processed else 0}
+
+
 def find_problems(arm, done, result, lines):
     """What makes a run worthless: failures, rows lost after they were acknowledged, stock that does not add up."""
     problems = []
@@ -216,7 +234,7 @@ def find_problems(arm, done, result, lines):
         problems.append(f'pgbench ended with {done.returncode}: {"; ".join(errors[:3])}'[:400])
     if not result['rate']:
         problems.append('no row in the time that counts: the disk stood still, or the arm does')
-    if processed and arm.always_holds and result['rows'] != int(processed[1]) * lines:
+    if processed and arm.table and arm.always_holds and result['rows'] != int(processed[1]) * lines:
         problems.append(f'{processed[1]} transactions were acknowledged, {result["rows"]} rows are there')
     if arm.ours:
         broken = int(psql_value('SELECT count(*) FROM holdfast.verify()', DATABASE))
