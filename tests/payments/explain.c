@@ -93,6 +93,14 @@ is_new(char state, const Intent *intent)
 	return state == 'n' && intent->amount > 0;
 }
 
+/* What is held need not be what was authorized. */
+static bool
+is_authorized(char state, const Intent *intent)
+{
+	(void) intent;
+	return state == 'a';
+}
+
 static bool
 is_live(char state, const Intent *intent)
 {
@@ -174,6 +182,9 @@ explain_refusal(const Refusal *r)
 			return was_short(p, r);
 		case 31:
 			return had_rival(p, r);
+		case 42:
+			return intent->amount == 0 && order->owner[0] &&
+				ever(p, r->t0, r->t1, is_authorized, intent);
 		default:
 			return false;
 	}

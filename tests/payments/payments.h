@@ -37,6 +37,7 @@ typedef int64_t Usec; /* microseconds since 1970 */
 
 #define SECOND	 INT64_C(1000000)
 #define FOREVER	 INT64_MAX
+#define PATIENCE (60 * SECOND) /* that anybody has with "try again" */
 #define ACCOUNTS 5
 #define SKUS	 8
 #define KEY_SIZE 96 /* of a provider key, and of ours */
@@ -118,8 +119,9 @@ typedef struct Charge
 	int64_t account;
 	char payment[37];
 	int call;
-	char kind;	/* a authorize, s charge, k capture, v void, r refund */
-	bool known; /* the provider has heard of it */
+	char kind;	  /* a authorize, s charge, k capture, v void, r refund */
+	bool known;	  /* the provider has heard of it */
+	bool in_vain; /* somebody was told that it never was made */
 	int64_t amount;
 	char currency[4];
 	char method[48];
@@ -148,6 +150,7 @@ typedef struct Call
 	char currency[4];
 	char method[48];
 	char original[24];
+	bool lookup; /* only asked about */
 	int attempt;
 	Usec leased_until;
 } Call;
@@ -298,7 +301,7 @@ struct Payment
 	/* At the provider. */
 	int captures;
 	bool set_aside; /* an authorization stands that was neither captured nor voided */
-	int64_t their_captured, their_refunded, excess;
+	int64_t their_captured, their_refunded;
 };
 
 /* A hold, and what has become of it. */

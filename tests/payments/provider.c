@@ -140,10 +140,12 @@ provider_claimed(const Call *call, Usec t0, Usec t1)
 		violation("attempt %d of call %s came after attempt %d", call->attempt, call->key,
 				  charge->attempt);
 	if (charge->account != call->account || strcmp(charge->payment, call->payment) != 0 ||
-		charge->call != call->call || charge->kind != call->kind ||
+		charge->call != call->call || (charge->kind != call->kind && !call->lookup) ||
 		charge->amount != call->amount || strcmp(charge->currency, call->currency) != 0 ||
 		strcmp(charge->method, call->method) != 0)
-		violation("call %s is not what it was before", call->key);
+		violation("call %s was %c of %" PRId64 " %s by %s, and is %c of %" PRId64 " %s by %s",
+				  call->key, charge->kind, charge->amount, charge->currency, charge->method,
+				  call->kind, call->amount, call->currency, call->method);
 	charge->attempt = call->attempt;
 	charge->leased_until = call->leased_until;
 	provider_unlock();
@@ -203,7 +205,11 @@ move(Charge *charge)
 			return true;
 		case 'v':
 			if (root->captured > 0)
-				violation("void %s of what was captured", charge->key);
+			{
+				if (!root->two_minds)
+					violation("void %s of what was captured", charge->key);
+				return false;
+			}
 			root->voided = true;
 			return true;
 		default:
@@ -244,19 +250,25 @@ provider_flip(int i)
 
 	if (charge->outcome != DECLINED)
 		return;
-	if (charge->kind == 'r')
-	{
-		if (charge->amount > root->captured - root->refunded)
-			return;
-		root->two_minds = true;
-	}
+	if (charge->kind == 'r' ? charge->amount > root->captured - root->refunded : root->voided)
+		return;
+	root->two_minds = true;
 	if (!move(charge))
 		return;
 	charge->outcome = DONE;
 	mood_hooks(i, "call.succeeded", true);
 }
 
-/* A worker makes the call. */
+/* A worker asks what has become of a call, and does not make it. Is there an answer to it? */
+static bool
+look_up(Charge *charge)
+{
+	if (!charge->known)
+		charge->in_vain = true;
+	return charge->known;
+}
+
+/* A worker makes the call, if he is in time. */
 void
 provider_ask(const Call *call, Answer *answer)
 {
@@ -269,14 +281,30 @@ provider_ask(const Call *call, Answer *answer)
 	i = find_or_make(call);
 	charge = provider_charge(i);
 	charge->heard++;
+	if (now() >= call->leased_until)
+	{
+		provider_unlock();
+		return;
+	}
 	mood = honest ? PROMPT : mood_of(charge, call->attempt);
 	if (mood == NEVER_ARRIVES)
 	{
 		provider_unlock();
 		return;
 	}
+	if (call->lookup && !look_up(charge))
+	{
+		answer->outcome = "declined";
+		answer->reason = "never_made";
+		provider_unlock();
+		return;
+	}
 	if (!charge->known)
 	{
+		if (charge->in_vain)
+			violation("call %s is made after somebody was told that it never was", call->key);
+		if (charge->kind != call->kind)
+			charge->kind = call->kind;
 		charge->known = true;
 		charge->root = root_of(call);
 		if (honest || !mood_hesitates(charge))

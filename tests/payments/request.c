@@ -21,7 +21,7 @@ const char *const request_name[REQUESTS] = {"create", "authorize", "capture", "v
 static const char *const refusals[REQUESTS] = {
 	[CREATE] = "HF006 HF007 HF008 HF009 HF031",
 	[AUTHORIZE] = "HF006 HF007 HF008 HF009 HF028 HF031",
-	[CAPTURE] = "HF006 HF007 HF008 HF009 HF024 HF028 HF029 HF031",
+	[CAPTURE] = "HF006 HF007 HF008 HF009 HF024 HF028 HF029 HF031 HF042",
 	[VOID] = "HF028",
 	[REFUND] = "HF028 HF030",
 };
@@ -430,11 +430,15 @@ request_run(Buyer *b, Intent *i, const char *before)
 	Session *s = &b->session[0];
 	char sql[1024];
 	bool known = false;
+	Usec deadline = now() + PATIENCE;
 
 	request_text(sql, sizeof(sql), i);
 	while (!known && violations() == 0)
 	{
 		uint64_t pick = rnd(&b->random, 100);
+
+		if (now() > deadline)
+			violation("%s (%s) again and again: %s", session_error(s), s->sqlstate, sql);
 
 		if (before != NULL || pick < 8)
 			known = in_transaction(b, i, sql, before, options.two_phase && pick < 2);

@@ -171,8 +171,9 @@ sender_repeat_all(Session *s)
 	s->random = &random;
 	for (int i = 0; i < n && violations() == 0; i++)
 	{
-		while (!send_event(s, mood_event(i)) && violations() == 0)
-			;
+		for (int tries = 0; !send_event(s, mood_event(i)) && violations() == 0; tries++)
+			if (tries > 1000)
+				violation("event %s is not taken: %s", mood_event(i)->id, session_error(s));
 		if (violations() > 0)
 			break;
 		forgotten += strcmp(value(s, 0, 0), "duplicate") != 0;

@@ -199,12 +199,13 @@ is_null(const Session *s, int row, int column)
 	return PQgetisnull(s->result, row, column);
 }
 
-/* Runs a statement that has to succeed sooner or later, whoever is killed meanwhile. */
+/* Runs a statement that has to succeed in reasonable time, whoever is killed meanwhile. */
 void
 must(Session *s, const char *format, ...)
 {
 	va_list args;
 	char *sql;
+	Usec deadline = now() + PATIENCE;
 
 	va_start(args, format);
 	if (vasprintf(&sql, format, args) < 0)
@@ -214,7 +215,7 @@ must(Session *s, const char *format, ...)
 	{
 		if (s->lost)
 			session_open(s);
-		else if (!session_retry(s))
+		else if (!session_retry(s) || now() > deadline)
 		{
 			violation("%s (%s)\n#   %.300s", session_error(s), s->sqlstate, sql);
 			break;

@@ -81,7 +81,8 @@ claim_some(Worker *w)
 		snprintf(c->payment, sizeof(c->payment), "%s", value(s, i, 1));
 		c->call = (int) number(s, i, 2);
 		snprintf(c->key, sizeof(c->key), "%s", value(s, i, 3));
-		c->kind = kind_of(value(s, i, 4));
+		c->lookup = strcmp(value(s, i, 4), "lookup") == 0;
+		c->kind = c->lookup ? '?' : kind_of(value(s, i, 4));
 		c->amount = number(s, i, 5);
 		snprintf(c->currency, sizeof(c->currency), "%s", value(s, i, 6));
 		snprintf(c->method, sizeof(c->method), "%s", value(s, i, 7));
