@@ -279,8 +279,8 @@ holdfast_capture_payment(PG_FUNCTION_ARGS)
 	return hf_request_end(&r, fcinfo);
 }
 
-/* Withdraws the call that is the payment's last, if no worker has had it yet. */
-static void
+/* Withdraws the call that is the payment's last, if no worker has had it yet. Was there one? */
+static bool
 hf_payment_cancel_call(HfStore *store, const HfPayment *payment)
 {
 	HfCall call;
@@ -288,10 +288,11 @@ hf_payment_cancel_call(HfStore *store, const HfPayment *payment)
 	if (!hf_call_find_and_lock(store, payment->account, &payment->id, payment->calls, &call))
 		elog(ERROR, "provider call %d of a payment is missing", payment->calls);
 	if (!hf_call_is_open(&call) || call.attempts > 0)
-		return;
+		return false;
 	call.state = HF_CALL_CANCELLED;
 	call.settled_at = GetCurrentTimestamp();
 	hf_call_write(store, &call);
+	return true;
 }
 
 Datum
@@ -303,14 +304,18 @@ holdfast_void_payment(PG_FUNCTION_ARGS)
 	if (hf_request_begin(&r, fcinfo, HF_OPERATION_OURS "void_payment", "iukt", NULL))
 	{
 		HfPayment *payment = &r.payment;
+		bool let_go;
 
 		hf_request_find(&r, fcinfo);
 		hf_request_check_state(&r, HF_VOID);
 		if (payment->has_owner && payment->state != HF_CREATED)
 			hf_cart_unpin(r.store, &payment->owner);
-		if (payment->state == HF_AUTHORIZING || payment->state == HF_UNKNOWN)
-			hf_payment_cancel_call(r.store, payment);
-		else if (payment->state == HF_AUTHORIZED)
+		/* What is set aside is let go, unless a call about it is under way: then it will be told. */
+		if (payment->state != HF_AUTHORIZING && payment->state != HF_UNKNOWN)
+			let_go = payment->state == HF_AUTHORIZED;
+		else
+			let_go = hf_payment_cancel_call(r.store, payment) && payment->authorized > 0;
+		if (let_go)
 			r.call = hf_call_make(r.store, payment, HF_CALL_VOID, payment->authorized);
 		hf_payment_step(r.store, payment, HF_VOID, HF_VOIDED, r.call, payment->authorized,
 						PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));

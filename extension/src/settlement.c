@@ -305,8 +305,8 @@ hf_settle(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outcome, D
 		call->reason = reason;
 	if (outcome < HF_OUTCOME_DECLINED)
 		return hf_settle_open(store, payment, call, outcome);
-	if (outcome == HF_OUTCOME_SUCCEEDED && call->state == HF_CALL_DECLINED &&
-		call->kind == HF_CALL_REFUND && !hf_settle_make_room(store, payment, call))
+	if (outcome == HF_OUTCOME_SUCCEEDED && !was_open && call->kind == HF_CALL_REFUND &&
+		!hf_settle_make_room(store, payment, call))
 	{
 		/* Given back when the money was spoken for: booked when there is room, or looked at. */
 		call->state = HF_CALL_EXCESS;
