@@ -54,6 +54,8 @@ def definitions():
 
     yield ('keys', 'claim and complete a key / key_insert, 32 clients', '>=', 0.7, 'ratio',
            lambda r: r.ratio('key_claim', 'key_insert', 32))
+    yield ('', 'the same while keys are dropped / key_claim, 32 clients', '', None, 'ratio',
+           lambda r: r.ratio('key_rotation', 'key_claim', 32))
     yield ('keys', 'replay a stored answer / key_select, 32 clients', '>=', 0.8, 'ratio',
            lambda r: r.ratio('key_replay', 'key_select', 32))
     yield ('B20', 'order, payment, confirm / reserve, 32 clients', '>=', 0.4, 'ratio',

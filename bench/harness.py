@@ -6,6 +6,7 @@ grown indexes or split lanes of another one.
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -64,6 +65,7 @@ ARMS = {arm.name: arm for arm in (
     Arm('batch_insert', 'bench.hold', 'INSERT SELECT of the same lines, indexes of the extension'),
     Arm('key_claim', 'bench.claimed_key', 'claim_key() and complete_key() in one statement', setup='keys'),
     Arm('key_insert', 'bench.inserted_key', 'INSERT of the same columns with the same unique index', setup='keys'),
+    Arm('key_rotation', None, 'key_claim, while keys are dropped after a second or two', setup='keys'),
     Arm('key_replay', None, 'claim_key() of one of 100,000 stored answers', setup='keys'),
     Arm('key_select', None, 'SELECT of the same by primary key', setup='keys'),
     Arm('life', 'bench.sale', 'reserve(), create_payment(), claim_calls(), record_results(): sold and captured',
@@ -175,6 +177,7 @@ def run_arm(arm, clients, warmup, seconds, lines=None):
     """Runs one arm once, from a new database to a checked and dropped one; returns its figures."""
     create_database(arm)
     checkpoints = checkpoint_count()
+    rotation = start_rotation() if arm.name == 'key_rotation' else None
     cpu_before, start = cpu_of_children(), time.monotonic()
     done = subprocess.run(pgbench_command(arm, clients, warmup + seconds, lines), capture_output=True, text=True,
                           check=False)
@@ -184,6 +187,8 @@ def run_arm(arm, clients, warmup, seconds, lines=None):
         result = count_rows(arm, warmup, warmup + seconds - END_MARGIN)
     else:
         result = count_reads(done, warmup + seconds)
+    if rotation:
+        result.update(stop_rotation(rotation))
     result['load_cpu'] = round(load_cpu, 3)
     problems = find_problems(arm, done, result, lines or 1)
     if checkpoint_count() != checkpoints:
@@ -225,6 +230,25 @@ def count_reads(done, seconds):
     return {'rate': round(int(processed[1]) / seconds, 1) if processed else 0}
 
 
+def start_rotation():
+    """A session that drops idempotency keys as soon as they are between one and two seconds old."""
+    session = subprocess.Popen(['psql', '-X', '-q', '-A', '-t', '-d', DATABASE], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    session.stdin.write("SET holdfast.key_retention = '1s';\nSELECT holdfast.rotate_keys() \\watch 0.1\n")
+    session.stdin.flush()
+    return session
+
+
+def stop_rotation(session):
+    """How often a table was dropped, and what is left in both."""
+    session.send_signal(signal.SIGINT)
+    output = session.communicate()[0]
+    keys, size = psql('''
+        SELECT (SELECT count(*) FROM _holdfast.idempotency_0) + (SELECT count(*) FROM _holdfast.idempotency_1),
+               pg_total_relation_size('_holdfast.idempotency_0') + pg_total_relation_size('_holdfast.idempotency_1')''', DATABASE)[0]
+    return {'rotations': output.split().count('t'), 'keys': int(keys), 'megabytes': int(size) >> 20}
+
+
 def find_problems(arm, done, result, lines):
     """What makes a run worthless: failures, rows lost after they were acknowledged, stock that does not add up."""
     problems = []
@@ -236,6 +260,10 @@ def find_problems(arm, done, result, lines):
         problems.append('no row in the time that counts: the disk stood still, or the arm does')
     if processed and arm.table and arm.always_holds and result['rows'] != int(processed[1]) * lines:
         problems.append(f'{processed[1]} transactions were acknowledged, {result["rows"]} rows are there')
+    if arm.name == 'key_replay' and psql_value('SELECT count(*) FROM _holdfast.idempotency_0', DATABASE) != '100000':
+        problems.append('keys were claimed that should have been replayed')
+    if arm.name == 'key_rotation' and (result['rotations'] < 2 or result['keys'] > 4 * result['rate']):
+        problems.append(f'{result["rotations"]} tables were dropped, {result["keys"]} keys are left')
     if arm.ours:
         broken = int(psql_value('SELECT count(*) FROM holdfast.verify()', DATABASE))
         if broken:

@@ -310,7 +310,7 @@ holdfast_void_payment(PG_FUNCTION_ARGS)
 		hf_request_check_state(&r, HF_VOID);
 		if (payment->has_owner && payment->state != HF_CREATED)
 			hf_cart_unpin(r.store, &payment->owner);
-		/* What is set aside is let go, unless a call about it is under way: then it will be told. */
+		/* What is set aside is let go; if a call about it is under way, when that has been told. */
 		if (payment->state != HF_AUTHORIZING && payment->state != HF_UNKNOWN)
 			let_go = payment->state == HF_AUTHORIZED;
 		else

@@ -142,7 +142,8 @@ prepare(Session *s, uint64_t *random)
 	must(s, "SHOW max_prepared_transactions");
 	options.two_phase = number(s, 0, 0) >= options.clients;
 	snprintf(options.provider, sizeof(options.provider), "outside_%" PRId64, options.base);
-	must(s, "SELECT holdfast.add_provider('%s', 'standard', 3, '1 s', '1 s')", options.provider);
+	must(s, "SELECT holdfast.add_provider('%s', 'standard', %d, '1 s', '1 s')", options.provider,
+		 ATTEMPTS);
 	trouble_change_secret(s, random);
 	must(s,
 		 "SELECT holdfast.receive(sku, 10000000) FROM generate_series(%" PRId64 ", %" PRId64

@@ -35,12 +35,14 @@
 
 typedef int64_t Usec; /* microseconds since 1970 */
 
-#define SECOND	 INT64_C(1000000)
-#define FOREVER	 INT64_MAX
-#define PATIENCE (60 * SECOND) /* that anybody has with "try again" */
-#define ACCOUNTS 5
-#define SKUS	 8
-#define KEY_SIZE 96 /* of a provider key, and of ours */
+#define SECOND		INT64_C(1000000)
+#define FOREVER		INT64_MAX
+#define PATIENCE	(60 * SECOND) /* that anybody has with "try again" */
+#define ACCOUNTS	5
+#define SKUS		8
+#define ATTEMPTS	3 /* of a call, until its outcome is unknown */
+#define BACKOFF_MAX SECOND
+#define KEY_SIZE	96 /* of a provider key, and of ours */
 
 typedef struct Options
 {

@@ -136,6 +136,10 @@ provider_claimed(const Call *call, Usec t0, Usec t1)
 				  call->key, charge->leased_until - t1);
 	if (call->leased_until <= t0)
 		violation("call %s was claimed without a lease", call->key);
+	/* From then on its outcome is unknown, and it is asked about rarely. */
+	if (call->attempt > ATTEMPTS && call->leased_until < t0 + BACKOFF_MAX)
+		violation("call %s was claimed for the %dth time, as if it were not unknown", call->key,
+				  call->attempt);
 	if (call->attempt <= charge->attempt)
 		violation("attempt %d of call %s came after attempt %d", call->attempt, call->key,
 				  charge->attempt);

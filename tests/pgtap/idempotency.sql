@@ -1,6 +1,6 @@
 -- claim_key(), complete_key(), abandon_key(): a key is a caller's name for one intent.
 \ir include/begin.sql
-SELECT plan(151);
+SELECT plan(999);
 
 -- What claiming a key answers: mine, the answer that is replayed, or the SQLSTATE of the refusal.
 CREATE FUNCTION claimed(p_key text, p_request text DEFAULT 'request', p_operation text DEFAULT 'order', p_account bigint DEFAULT 1)
@@ -124,6 +124,18 @@ FROM (VALUES ('', 'empty'), (repeat('o', 65), 'too long'), (E'or\nder', 'of two 
      (VALUES ('claim_key()', $$SELECT * FROM holdfast.claim_key(1, %L, 'key-0002', '\x00')$$),
              ('complete_key()', $$SELECT holdfast.complete_key(1, %L, 'key-0002', '\x00')$$),
              ('abandon_key()', $$SELECT holdfast.abandon_key(1, %L, 'key-0002')$$)) AS c (function, call) ORDER BY function, what;
+
+-- Operations of the extension's own
+CREATE TABLE reserved (operation text);
+INSERT INTO reserved VALUES ('holdfast.'), ('holdfast.create_payment'), ('holdfast.refund_payment'), ('holdfast.anything else');
+SELECT refuses(format(call, operation), 'HF019', format('%s refuses %s', function, operation), 'begin with "holdfast."')
+FROM reserved, (VALUES ('claim_key()', $$SELECT * FROM holdfast.claim_key(1, %L, 'key-0002', '\x00')$$),
+                       ('complete_key()', $$SELECT holdfast.complete_key(1, %L, 'key-0002', '\x00')$$),
+                       ('abandon_key()', $$SELECT holdfast.abandon_key(1, %L, 'key-0002')$$),
+                       ('claim_keys()', $$SELECT * FROM holdfast.claim_keys('{1}', %L, '{key-0002}', '{x}')$$),
+                       ('complete_keys()', $$SELECT holdfast.complete_keys('{1}', %L, '{key-0002}', '{x}', '{200}')$$)) AS c (function, call) ORDER BY function, operation;
+SELECT is(string_agg(claimed('reserved-1', p_operation => operation), ' '), 'mine mine mine mine', 'what only looks like them is anybody''s: '
+    || string_agg(operation, ', ')) FROM unnest('{holdfast,Holdfast.order,"my holdfast.order",holdfastorder}'::text[]) AS operation;
 
 -- Fingerprints
 SELECT refuses($$SELECT * FROM holdfast.claim_key(1, 'order', 'fingerprint', '')$$, 'HF020', 'an empty fingerprint is refused', '0 bytes', 'hash');

@@ -1,7 +1,7 @@
 -- Money and units: while a provider has been asked, what the owner holds stays; with the money it is
 -- sold; and money for units that are gone goes back.
 \ir include/payments.sql
-SELECT plan(140);
+SELECT plan(196);
 
 -- The holds of an owner in words, with pinned ones marked by their deadline.
 CREATE FUNCTION holds(p_owner text) RETURNS text LANGUAGE sql
@@ -109,7 +109,9 @@ SELECT is(said('p-ida', 'succeeded') || '; ' || holds('ida'), 'refunding; releas
 SELECT held('jim', 1, 2, '60 s');
 SELECT is(happens('p-jim', 'capture', 'jim'), 'capturing', 'a fifth one pays for two');
 SELECT is(holdfast.confirm(owner('jim')), 2::bigint, 'which somebody sells to him');
-SELECT is(said('p-jim', 'succeeded') || '; ' || holds('jim'), 'refunding; confirmed 2 of 1', 'they are sold once; the money was not taken for it and goes back');
+SELECT is(said('p-jim', 'succeeded') || '; ' || holds('jim'), 'captured; confirmed 2 of 1', 'that is what he has paid for');
+SELECT is(calls('p-jim') || '; ' || books('p-jim') || '; ' || (SELECT count(*) FROM holdfast.movements WHERE owner = owner('jim')),
+    '1 charge succeeded 1000; provider 1000, sales -1000; 1', 'the money stays, and the units are sold once');
 SELECT held('kim', 1, 2, '60 s');
 SELECT is(happens('p-kim', 'capture', 'kim'), 'capturing', 'a sixth one pays for two');
 SELECT is(holdfast.unpin(owner('kim'), '1 microsecond'), 1::bigint, 'somebody takes the pin away');
@@ -137,6 +139,105 @@ SELECT is(happens('p-noa', 'capture', 'noa'), 'capturing', 'a ninth one pays');
 SELECT held('noa', 1, 4);
 SELECT is(holdfast.release(owner('noa'), '{1}', '{3}'), 3::bigint, 'changes his mind, and changes it back');
 SELECT is(said('p-noa', 'succeeded') || '; ' || holds('noa'), 'captured; confirmed 1 of 1', 'what he has paid for is what he gets');
+
+-- Somebody sells what was pinned before the money is there
+CREATE FUNCTION sold_by_hand(p_name text, p_steps text, p_meanwhile text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM held(p_name, 1, 1, '60 s');
+    PERFORM held(p_name, 2, 2, '60 s');
+    PERFORM happens('p-' || p_name, p_steps, p_name);
+    EXECUTE replace(p_meanwhile, 'OWNER', format('owner(%L)', p_name));
+    RETURN concat_ws('; ', said('p-' || p_name, 'succeeded'), holds(p_name), calls('p-' || p_name), books('p-' || p_name));
+END
+$$;
+SELECT is(sold_by_hand('h-' || n, steps, meanwhile), result, sentence)
+FROM (VALUES
+    (1, 'capture', 'SELECT holdfast.confirm(OWNER)', 'captured; confirmed 1 of 1, confirmed 2 of 2; 1 charge succeeded 1000; provider 1000, sales -1000',
+        'who confirms all that was pinned has sold it, and the money stays'),
+    (2, 'capture, unknown', 'SELECT holdfast.confirm(OWNER)', 'captured; confirmed 1 of 1, confirmed 2 of 2; 1 charge succeeded 1000; provider 1000, sales -1000',
+        'also while the outcome is unknown'),
+    (3, 'authorize, succeeded, capture', 'SELECT holdfast.confirm(OWNER)',
+        'captured; confirmed 1 of 1, confirmed 2 of 2; 1 authorize succeeded 1000, 2 capture succeeded 1000; provider 1000, sales -1000', 'or what was authorized is captured'),
+    (4, 'capture', 'SELECT holdfast.confirm(OWNER, ''{1}'', ''{1}''), holdfast.confirm(OWNER, ''{2}'', ''{2}'')',
+        'captured; confirmed 1 of 1, confirmed 2 of 2; 1 charge succeeded 1000; provider 1000, sales -1000', 'line by line'),
+    (5, 'capture', 'SELECT holdfast.confirm(OWNER, ''{1}'', ''{1}'')',
+        'refunding; confirmed 1 of 1, held 2 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'a line of it is not what was paid for'),
+    (6, 'capture', 'SELECT holdfast.confirm(OWNER, ''{1}'', ''{1}''), holdfast.release(OWNER)',
+        'refunding; confirmed 1 of 1, released 2 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'nor when the other was let go'),
+    (7, 'capture', 'SELECT holdfast.reserve(OWNER, 2, 3); SELECT holdfast.confirm(OWNER)',
+        'refunding; confirmed 1 of 1, confirmed 3 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'nor is more'),
+    (8, 'capture', 'SELECT holdfast.reserve(OWNER, 3, 1); SELECT holdfast.confirm(OWNER)',
+        'refunding; confirmed 1 of 1, confirmed 2 of 2, confirmed 1 of 3; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'or something besides'),
+    (9, 'capture', 'SELECT holdfast.release(OWNER, ''{2}'', ''{1}''); SELECT holdfast.confirm(OWNER)',
+        'refunding; confirmed 1 of 1, confirmed 1 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'or less'),
+    (10, 'capture', 'SELECT holdfast.confirm(OWNER); SELECT holdfast.reserve(OWNER, 3, 1)',
+        'refunding; confirmed 1 of 1, confirmed 2 of 2, held 1 of 3; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'or one more unit held'),
+    (11, 'capture', 'SELECT holdfast.confirm(OWNER); SELECT holdfast.reserve(OWNER, 3, 1, ''1 microsecond'')',
+        'captured; confirmed 1 of 1, confirmed 2 of 2, expired 1 of 3; 1 charge succeeded 1000; provider 1000, sales -1000', 'unless that has expired'),
+    (12, 'capture, claim, unknown, void', 'SELECT holdfast.confirm(OWNER)',
+        'refunding; confirmed 1 of 1, confirmed 2 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'for a payment that was given up there is no sale'),
+    (13, 'capture, declined', 'SELECT holdfast.confirm(OWNER)',
+        'refunding; confirmed 1 of 1, confirmed 2 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'nor for one that was declined'))
+    AS t (n, steps, meanwhile, result, sentence) ORDER BY n;
+
+-- What was held later and has expired was never part of it.
+SELECT is(sold_by_hand('l-' || n, 'capture', meanwhile), 'captured; confirmed 1 of 1, confirmed 2 of 2, ' || rest || '; 1 charge succeeded 1000; provider 1000, sales -1000',
+    sentence)
+FROM (VALUES
+    (1, 'SELECT holdfast.reserve(OWNER, 3, 1, ''1 microsecond'')', 'expired 1 of 3', 'what was held later and is due does not matter'),
+    (2, 'SELECT holdfast.reserve(OWNER, 3, 1, ''1 microsecond''); SELECT holdfast.reap()', 'expired 1 of 3', 'or has expired'),
+    (3, 'SELECT holdfast.reserve(OWNER, 3, 1); SELECT holdfast.release(OWNER, ''{3}'')', 'released 1 of 3', 'or was let go')) AS t (n, meanwhile, rest, sentence) ORDER BY n;
+SELECT is(sold_by_hand('l-4', 'capture', 'SELECT holdfast.reserve(OWNER, 3, 1, ''60 s'')'),
+    'refunding; held 1 of 1, held 2 of 2, held 1 of 3; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000', 'what is still held does');
+SELECT is(sold_by_hand('l-5', 'capture', 'SELECT holdfast.unpin(OWNER, ''1 microsecond''), holdfast.reserve(OWNER, 1, 1, p_revive => true)'),
+    'refunding; held 1 of 1, expired 2 of 2; 1 charge succeeded 1000, 2 refund due 1000; provider 1000, due -1000',
+    'of what was pinned nothing may have expired');
+
+-- Between authorization and capture the holds have deadlines, and change: then somebody has to say what is to be captured.
+CREATE FUNCTION authorized(p_name text) RETURNS text LANGUAGE sql AS $$
+    SELECT held('c-' || p_name, 1, 2, '60 s'), held('c-' || p_name, 2, 1, '60 s');
+    SELECT happens('p-' || p_name, 'authorize, succeeded', 'c-' || p_name);
+$$;
+SELECT is(string_agg(DISTINCT authorized(name), ' '), 'authorized', 'carts are authorized')
+    FROM unnest('{same,swapped,more,less,line more,line less,back,other}'::text[]) AS name;
+SELECT is(asked('p-same', 'capture') || said('p-same', 'succeeded') || '; ' || holds('c-same'), 'capturingcaptured; confirmed 2 of 1, confirmed 1 of 2',
+    'what is as it was is captured');
+SELECT held('c-swapped', 1, 1), held('c-swapped', 2, 2);
+SELECT held('c-more', 1, 3);
+SELECT is(holdfast.release(owner('c-less'), '{1}', '{1}'), 1::bigint, 'one unit goes back');
+SELECT held('c-line more', 3, 1);
+SELECT is(holdfast.release(owner('c-line less'), '{2}'), 1::bigint, 'or a line');
+SELECT is(holdfast.release(owner('c-other')), 3::bigint, 'or all');
+SELECT held('c-other', 3, 3);
+CREATE TABLE changed (name text, now text, what text);
+INSERT INTO changed VALUES ('swapped', '1 of 1, 2 of 2', 'other quantities'), ('more', '3 of 1, 1 of 2', 'a unit more'), ('less', '1 of 1, 1 of 2', 'a unit less'),
+    ('line more', '2 of 1, 1 of 2, 1 of 3', 'a line more'), ('line less', '2 of 1', 'a line less'), ('other', '3 of 3', 'something else');
+SELECT refuses(format('SELECT asked(%L, ''capture'')', 'p-' || name), 'HF042', what || ' is not captured without a word',
+    format('Owner %s no longer holds what payment %s was authorized for', owner('c-' || name), payment('p-' || name)), 'p_amount') FROM changed ORDER BY what;
+SELECT refuses($$SELECT * FROM holdfast.capture_payment(1, payment('p-more'), 'cart-0001')$$, 'HF042', 'the refusal', 'authorized for');
+SELECT is((SELECT count(*) FROM (SELECT key FROM _holdfast.idempotency_0 UNION ALL SELECT key FROM _holdfast.idempotency_1) AS k WHERE key = 'cart-0001'), 0::bigint,
+    'leaves no key');
+SELECT refuses($$SELECT * FROM holdfast.capture_payment(1, payment('p-more'), 'cart-0001', NULL, 'EUR')$$, 'HF042', 'a currency is no amount', 'authorized for');
+SELECT refuses($$SELECT * FROM holdfast.capture_payment(1, payment('p-more'), 'cart-0001', 1001)$$, 'HF029', 'more than is authorized is not to be had', '1000');
+SELECT is(asked('p-' || name, 'capture', 900) || '; ' || calls('p-' || name), 'capturing; 1 authorize succeeded 1000, 2 capture due 900', what || ': an amount is a word')
+    FROM changed ORDER BY what;
+SELECT is(said('p-' || name, 'succeeded') || '; ' || holds('c-' || name), 'captured; ' || (SELECT string_agg('confirmed ' || w, ', ' ORDER BY right(w, 1))
+    FROM unnest(string_to_array(now, ', ')) AS w) || CASE name WHEN 'line less' THEN ', released 1 of 2' ELSE '' END, what || ' is sold for it')
+FROM changed WHERE name <> 'other' ORDER BY what;
+SELECT is(said('p-other', 'succeeded') || '; ' || holds('c-other'), 'captured; released 2 of 1, released 1 of 2, confirmed 3 of 3', 'something else as well');
+SELECT held('c-back', 1, 5), held('c-back', 3, 1);
+SELECT is(holdfast.release(owner('c-back'), '{3}') || '; ' || holdfast.release(owner('c-back'), '{1}', '{3}'), '1; 3', 'a cart changes, and changes back');
+SELECT is(asked('p-back', 'capture') || said('p-back', 'succeeded'), 'capturingcaptured', 'and is what was authorized');
+SELECT held('c-whole', 1, 2, '60 s');
+SELECT is(happens('p-whole', 'authorize, succeeded', 'c-whole'), 'authorized', 'a cart is authorized');
+SELECT held('c-whole', 1, 3);
+SELECT is(asked('p-whole', 'capture', 1000) || said('p-whole', 'succeeded') || '; ' || holds('c-whole'), 'capturingcaptured; confirmed 3 of 1',
+    'an amount may be all of it');
+SELECT held('c-created', 1, 2, '60 s');
+SELECT is(created('p-created', 'c-created'), 'created', 'a payment is created');
+SELECT held('c-created', 1, 3);
+SELECT is(asked('p-created', 'capture') || said('p-created', 'succeeded') || '; ' || holds('c-created'), 'capturingcaptured; confirmed 3 of 1',
+    'until it is begun a cart may change');
 
 -- Declined while the cart changes: whatever is pinned is unpinned, wherever it lies
 SELECT held('max', 2, 1, '60 s');

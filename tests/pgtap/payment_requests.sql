@@ -1,6 +1,6 @@
 -- create_payment(), authorize_payment(), capture_payment(), void_payment(): what they do, once per key.
 \ir include/payments.sql
-SELECT plan(110);
+SELECT plan(999);
 
 -- A query of a payment function, twice: the second answer is the first one, replayed, and does nothing.
 CREATE FUNCTION replays(p_sql text, p_sentence text) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -115,18 +115,55 @@ SELECT is(happens('v2', 'authorize, void') || '; ' || calls('v2'), 'voided; 1 au
 SELECT is((SELECT count(*) FROM holdfast.claim_calls('bank') WHERE payment = payment('v2')), 0::bigint, 'and not claimed');
 SELECT is(happens('v3', 'authorize, claim, void') || '; ' || calls('v3'), 'voided; 1 authorize due 1000', 'one that may be under way stays open');
 SELECT is(said('v3', 'succeeded') || '; ' || calls('v3'), 'voided; 1 authorize succeeded 1000, 2 void due 1000', 'and is let go if it has succeeded');
-SELECT is(happens('v4', 'authorize, unknown, void') || '; ' || calls('v4'), 'voided; 1 authorize unknown 1000', 'an unknown one is given up');
+SELECT is(happens('v4', 'authorize, claim, unknown, void') || '; ' || calls('v4'), 'voided; 1 authorize unknown 1000', 'an unknown one is given up, and still asked about');
+SELECT is(happens('v5', 'authorize, unknown, void') || '; ' || calls('v5'), 'voided; 1 authorize cancelled 1000', 'unless nobody has been asked');
+SELECT is(happens('v6', 'capture, unknown, void') || '; ' || calls('v6'), 'voided; 1 charge cancelled 1000', 'also for the money');
+SELECT is((SELECT count(*) FROM holdfast.unknown_outcomes WHERE payment IN (payment('v5'), payment('v6'))), 0::bigint, 'then nothing is unknown any more');
+UPDATE _holdfast.provider_call SET due_at = clock_timestamp() - interval '1 s' WHERE state IN ('d', 'u') AND payment IN (payment('v4'), payment('v5'), payment('v6'));
+SELECT is((SELECT string_agg(kind || ' ' || method, ', ') FROM holdfast.claim_calls('bank') WHERE payment IN (payment('v4'), payment('v5'), payment('v6'))),
+    'lookup card of v4', 'nor asked about');
+SELECT is(happens('v7', 'authorize, succeeded, capture 600, claim, unknown, void') || '; ' || calls('v7'),
+    'voided; 1 authorize succeeded 1000, 2 capture unknown 600', 'a capture whose outcome is unknown is given up');
+SELECT is(said('v7', 'declined') || '; ' || calls('v7'), 'voided; 1 authorize succeeded 1000, 2 capture declined 600, 3 void due 1000',
+    'once it was declined the authorization is let go, all of it');
+SELECT is(happens('v8', 'authorize, succeeded, capture 600, unknown, void') || '; ' || calls('v8'),
+    'voided; 1 authorize succeeded 1000, 2 capture cancelled 600, 3 void due 1000', 'at once, if nobody has been asked for the capture');
+SELECT is(happens('v9', 'authorize, succeeded, capture 600, declined') || '; ' || calls('v9'),
+    'declined; 1 authorize succeeded 1000, 2 capture declined 600, 3 void due 1000', 'or if the capture is declined before');
+SELECT is(happens('v9', 'succeeded 3') || '; ' || calls('v9'), 'declined; 1 authorize succeeded 1000, 2 capture declined 600, 3 void succeeded 1000', 'it is gone');
+SELECT is(happens('v10', 'capture, declined') || '; ' || calls('v10'), 'declined; 1 charge declined 1000', 'of a charge that is declined nothing is left');
 SELECT is((SELECT replayed FROM holdfast.void_payment(1, payment('v1'), 'void-0001', 'changed his mind')), true, 'answers are replayed');
 
 -- Keys and operations
 SELECT is((SELECT string_agg(operation, ', ' ORDER BY operation) FROM (SELECT operation FROM _holdfast.idempotency_0 UNION SELECT operation
     FROM _holdfast.idempotency_1) AS o),
-    'authorize_payment, capture_payment, create_payment, void_payment', 'each function has keys of its own');
+    'holdfast.authorize_payment, holdfast.capture_payment, holdfast.create_payment, holdfast.void_payment', 'each function has keys of its own');
 SELECT is((SELECT count(*) FROM holdfast.open_keys), 0::bigint, 'and leaves none open');
 SELECT is((SELECT string_agg(r, ' ') FROM (SELECT state FROM holdfast.create_payment(1, 'same-key', 1000, 'EUR', 'bank', 'card', NULL, NULL, payment('k1'))
     UNION ALL SELECT state FROM holdfast.authorize_payment(1, payment('k1'), 'same-key')
     UNION ALL SELECT state FROM holdfast.void_payment(1, payment('k1'), 'same-key')) AS s (r)), 'created authorizing voided', 'so one key may serve for a whole order');
 SELECT is((SELECT claimed FROM holdfast.claim_key(1, 'order', 'same-key', '\x00')), true, 'and for something of the caller''s');
+
+-- Nobody else has those keys: no answer can be forged, taken away, or kept from a payment.
+CREATE FUNCTION forged(p_operation text, p_key text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM holdfast.claim_key(1, p_operation, p_key, '\x00');
+    PERFORM holdfast.complete_key(1, p_operation, p_key, convert_to(payment('k1') || ' c 1', 'UTF8'));
+    RETURN 'completed';
+END
+$$;
+SELECT refuses(format('SELECT forged(%L, ''forged-01'')', 'holdfast.' || name), 'HF019', 'the answer of a function is not for others to give: ' || name, 'holdfast.')
+    FROM unnest('{create_payment,authorize_payment,capture_payment,void_payment,refund_payment}'::text[]) AS name;
+SELECT is(string_agg(forged(name, 'forged-01'), ' '), 'completed completed completed completed completed', 'operations of the same names are something else')
+    FROM unnest('{create_payment,authorize_payment,capture_payment,void_payment,refund_payment}'::text[]) AS name;
+SELECT is((SELECT format('%s %s %s', payment, state, replayed) FROM holdfast.create_payment(1, 'forged-01', 1000, 'EUR', 'bank', 'card', NULL, NULL, payment('f1'))),
+    payment('f1') || ' created f', 'a payment is made all the same');
+SELECT is((SELECT format('%s %s %s', payment, state, replayed) FROM holdfast.authorize_payment(1, payment('f1'), 'forged-01')), payment('f1') || ' authorizing f',
+    'and goes its way');
+SELECT refuses(format('SELECT holdfast.%s(1, ''holdfast.authorize_payment'', ''forged-01''%s)', function, rest), 'HF019', function || '() does not get at its key', 'holdfast.')
+    FROM (VALUES ('complete_key', ', ''x'''), ('abandon_key', '')) AS f (function, rest);
+SELECT is((SELECT format('%s %s %s', payment, state, replayed) FROM holdfast.authorize_payment(1, payment('f1'), 'forged-01')), payment('f1') || ' authorizing t',
+    'whose answer stays');
 
 -- Rollback
 CREATE TABLE before AS SELECT contents() AS stored;
@@ -164,7 +201,7 @@ SELECT is((SELECT string_agg(format('%s %s', n, COALESCE(call::text, '-')), ', '
     '1 1, 2 1, 3 2, 4 2, 5 3',
     'numbered from 1, with the call that it is about');
 SELECT is((SELECT steps FROM _holdfast.payment WHERE id = payment('a1')), 5, 'the payment knows how many');
-SELECT is((SELECT string_agg(DISTINCT format('%s %s', state, settled_at < 'infinity'), ', ') FROM _holdfast.provider_call), 'd f, s t, u f, x t',
+SELECT is((SELECT string_agg(DISTINCT format('%s %s', state, settled_at < 'infinity'), ', ') FROM _holdfast.provider_call), 'd f, f t, s t, u f, x t',
     'a call is settled when its outcome is known, or it is cancelled');
 
 SELECT * FROM finish();

@@ -49,7 +49,7 @@ SELECT is((SELECT count(*) FROM holdfast.payment_history AS h WHERE NOT EXISTS (
 SELECT results_eq($$SELECT refund, state, amount, currency COLLATE "default", settled_at IS NULL FROM holdfast.refunds
     WHERE payment = payment('of ann') ORDER BY refund$$,
     $$VALUES (2, 'succeeded', 300::bigint, 'EUR', false), (3, 'pending', 200, 'EUR', true)$$, 'refunds: those that were asked for');
-SELECT is((SELECT string_agg(DISTINCT state, ', ' ORDER BY state) FROM holdfast.refunds), 'declined, excess, pending, succeeded, unknown',
+SELECT is((SELECT string_agg(DISTINCT state, ', ' ORDER BY state) FROM holdfast.refunds), 'cancelled, declined, excess, pending, succeeded, unknown',
     'the states by name');
 SELECT is((SELECT format('%s %s', refund, state) FROM holdfast.refunds WHERE payment = payment('refunding')), '2 pending',
     'and those of money that came too late');

@@ -1,6 +1,6 @@
 -- Providers: add_provider(), set_webhook_secret(), claim_calls().
 \ir include/begin.sql
-SELECT plan(103);
+SELECT plan(999);
 
 -- A provider in words.
 CREATE FUNCTION provider(p_name text) RETURNS text LANGUAGE sql AS $$
@@ -182,6 +182,38 @@ SELECT is(holdfast.record_result(7, owner('fay'), 2, 'succeeded', 'ca_fay'), 'ca
 SELECT is((SELECT call FROM holdfast.refund_payment(7, owner('fay'), 'refund fay')), 3, 'and is refunded');
 SELECT results_eq($$SELECT kind, amount, original FROM holdfast.claim_calls('acme')$$, $$VALUES ('refund', 600::bigint, 'ca_fay')$$,
     'the refund names the capture');
+
+-- What was given up is asked about, and not made any more.
+CREATE FUNCTION given_up(p_name text, p_then text) RETURNS text LANGUAGE sql AS $$
+    SELECT charge(p_name, p_then => p_then);
+    SELECT holdfast.claim_calls('acme');
+    SELECT holdfast.record_result(7, owner(p_name), 1, 'unknown');
+    SELECT state FROM holdfast.void_payment(7, owner(p_name), 'void ' || p_name);
+$$;
+SELECT is(given_up('hal', 'capture') || given_up('ida', 'authorize'), 'voidedvoided', 'payments whose outcome is unknown are given up');
+SELECT charge('jim', p_then => 'authorize'), charge('kim', p_then => 'authorize'), charge('leo', p_then => 'authorize');
+SELECT is((SELECT string_agg(kind, ' ') FROM holdfast.claim_calls('acme')), 'authorize authorize authorize', 'others are authorized');
+SELECT is((SELECT state FROM holdfast.void_payment(7, owner('jim'), 'void jim')), 'voided', 'one of them is given up before there is an answer');
+SELECT is(holdfast.record_result(7, owner('kim'), 1, 'succeeded', 'au_kim') || holdfast.record_result(7, owner('leo'), 1, 'succeeded', 'au_leo'),
+    'authorizedauthorized', 'for the others there is one');
+SELECT is((SELECT state FROM holdfast.capture_payment(7, owner('kim'), 'capture kim', 600)) || (SELECT state FROM holdfast.capture_payment(7, owner('leo'),
+    'capture leo')), 'capturingcapturing', 'they are captured');
+SELECT is((SELECT string_agg(kind, ' ') FROM holdfast.claim_calls('acme')), 'capture capture', 'and nobody has heard of it');
+SELECT is(holdfast.record_result(7, owner('kim'), 2, 'unknown') || holdfast.record_result(7, owner('leo'), 2, 'unknown'), 'unknownunknown', 'for long');
+SELECT is((SELECT state FROM holdfast.void_payment(7, owner('kim'), 'void kim')), 'voided', 'so one is given up');
+SELECT due(name) FROM unnest('{hal,ida,jim,kim,leo}'::text[]) AS name;
+SELECT results_eq($$SELECT method, kind, call, key = _holdfast.call_key(7, payment, call), amount, original, attempt FROM holdfast.claim_calls('acme') ORDER BY method$$,
+    $$VALUES ('card of hal', 'lookup', 1, true, 1000::bigint, NULL::text, 2), ('card of ida', 'lookup', 1, true, 1000, NULL, 2),
+        ('card of jim', 'lookup', 1, true, 1000, NULL, 2), ('card of kim', 'lookup', 2, true, 600, 'au_kim', 2), ('card of leo', 'capture', 2, true, 1000, 'au_leo', 2)$$,
+    'of a payment that was given up nothing is made: what has become of its call is looked up, with the same key');
+SELECT is(holdfast.record_result(7, owner('hal'), 1, 'retry') || ' ' || call('hal'), 'voided unknown 2 10', 'without an answer it is looked up again');
+SELECT is(holdfast.record_result(7, owner('ida'), 1, 'succeeded', 'au_ida') || holdfast.record_result(7, owner('jim'), 1, 'declined')
+    || holdfast.record_result(7, owner('kim'), 2, 'declined'), 'voidedvoidedvoided', 'one was made, the others were not');
+SELECT results_eq($$SELECT method, kind, call, amount, original FROM holdfast.claim_calls('acme') ORDER BY method$$,
+    $$VALUES ('card of ida', 'void', 2, 1000::bigint, 'au_ida'), ('card of kim', 'void', 3, 1000, 'au_kim')$$, 'what was set aside is let go');
+SELECT is(holdfast.record_result(7, owner('hal'), 1, 'succeeded', 'ch_hal'), 'refunding', 'the first was made after all');
+SELECT results_eq($$SELECT method, kind, call, amount, original FROM holdfast.claim_calls('acme')$$, $$VALUES ('card of hal', 'refund', 2, 1000::bigint, 'ch_hal')$$,
+    'that money goes back');
 
 -- Bad input
 SELECT refuses($$SELECT count(*) FROM holdfast.claim_calls('nobody')$$, 'HF032', 'an unknown provider has no calls', 'no provider "nobody"', 'add_provider');

@@ -1,6 +1,6 @@
 -- refund_payment(): money back, never more than came.
 \ir include/payments.sql
-SELECT plan(87);
+SELECT plan(109);
 
 -- Whole
 SELECT is(happens('w', 'capture, succeeded'), 'captured', 'a payment is captured');
@@ -80,15 +80,57 @@ SELECT is(said('d', 'succeeded', 3) || said('d', 'declined', 3) || said('d', 'un
     'partially_refundedpartially_refundedpartially_refunded; '
     '1 charge succeeded 1000, 2 refund succeeded 700, 3 refund excess 1000', 'whatever else is said');
 SELECT is(happens('d', 'refund 300, succeeded') || '; ' || sums('d'), 'refunded; authorized 1000, captured 1000, refunded 1000', 'the rest goes back all the same');
-SELECT is(happens('e', 'capture, succeeded, refund 600, declined, refund 700, succeeded 2') || '; ' || calls('e'), 'captured; '
+SELECT is(happens('e', 'capture, succeeded, refund 600, declined, refund 700, claim, succeeded 2') || '; ' || calls('e'), 'captured; '
     '1 charge succeeded 1000, 2 refund excess 600, 3 refund due 700', 'one may be too much only as long as another is on its way');
 SELECT is(said('e', 'declined', 3) || '; ' || calls('e'), 'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 600, 3 refund declined 700',
     'when that is declined there is room');
 SELECT is(sums('e') || '; ' || books('e'), 'authorized 1000, captured 1000, refunded 600; provider 400, sales -400', 'and it is booked');
 SELECT is((SELECT count(*) FROM holdfast.unknown_outcomes WHERE payment = payment('e')), 0::bigint, 'nobody has to look into it');
-SELECT is(happens('e2', 'capture, succeeded, refund 600, declined, refund 300, declined, refund 800, succeeded 2, succeeded 3, declined 4') || '; ' || calls('e2'),
+SELECT is(happens('e2', 'capture, succeeded, refund 600, declined, refund 300, declined, refund 800, claim, succeeded 2, succeeded 3, declined 4') || '; ' || calls('e2'),
     'partially_refunded; '
     '1 charge succeeded 1000, 2 refund succeeded 600, 3 refund succeeded 300, 4 refund declined 800', 'there may be several');
+
+-- Declined, and made after all: what nobody has been asked for yet is called off to make room
+SELECT is(happens('r1', 'capture, succeeded, refund 600, declined, refund 700, succeeded 2') || '; ' || calls('r1'), 'partially_refunded; '
+    '1 charge succeeded 1000, 2 refund succeeded 600, 3 refund cancelled 700', 'a refund that nobody has been asked for makes room');
+SELECT is(sums('r1') || '; ' || books('r1'), 'authorized 1000, captured 1000, refunded 600; provider 400, sales -400', 'the books know of one');
+SELECT is(history('r1'), 'capture: created to capturing, captured: capturing to captured, refund: captured to captured, refund_declined: captured to captured, '
+    'refund: captured to captured, refund_declined: captured to captured, refunded: captured to partially_refunded', 'and history that the other was called off');
+SELECT is((SELECT string_agg(format('%s %s', call, amount), ', ' ORDER BY n) FROM _holdfast.payment_event WHERE payment = payment('r1') AND n > 4),
+    '3 700, 3 700, 2 600', 'which call is which');
+SELECT is((SELECT string_agg(format('%s %s %s', refund, state, settled_at BETWEEN created_at AND clock_timestamp()), ', ' ORDER BY refund) FROM holdfast.refunds
+    WHERE payment = payment('r1')), '2 succeeded t, 3 cancelled t', 'it is settled');
+SELECT is((SELECT count(*) FROM holdfast.claim_calls('bank') WHERE payment = payment('r1')), 0::bigint, 'nobody will be asked for it');
+SELECT is((SELECT count(*) FROM holdfast.unknown_outcomes WHERE payment = payment('r1')), 0::bigint, 'and nobody has to look into it');
+SELECT is(happens('r1', 'refund 400, succeeded') || '; ' || sums('r1'), 'refunded; authorized 1000, captured 1000, refunded 1000', 'the rest can be refunded');
+SELECT is(happens('r2', 'capture, succeeded, refund 500, declined, refund 300, refund 200, refund 400, succeeded 2') || '; ' || calls('r2'), 'partially_refunded; '
+    '1 charge succeeded 1000, 2 refund succeeded 500, 3 refund due 300, 4 refund due 200, 5 refund cancelled 400',
+    'the last one goes first, and no more of them than it takes');
+SELECT is(sums('r2') || '; ' || books('r2'), 'authorized 1000, captured 1000, refunding 500, refunded 500; provider 500, due -500', 'the others are on their way');
+SELECT is(happens('r3', 'capture, succeeded, refund 700, declined, refund 300, refund 200, refund 400, succeeded 2') || '; ' || calls('r3'), 'partially_refunded; '
+    '1 charge succeeded 1000, 2 refund succeeded 700, 3 refund due 300, 4 refund cancelled 200, 5 refund cancelled 400', 'as many as it takes');
+SELECT is(happens('r4', 'capture, succeeded, refund 700, declined, refund 300, claim, refund 500, refund 200, succeeded 2') || '; ' || calls('r4'),
+    'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 700, 3 refund due 300, 4 refund cancelled 500, 5 refund cancelled 200',
+    'but none that may be under way');
+SELECT is(happens('r5', 'capture, succeeded, refund 800, declined, refund 300, claim, refund 500, succeeded 2') || '; ' || calls('r5'),
+    'captured; 1 charge succeeded 1000, 2 refund excess 800, 3 refund due 300, 4 refund cancelled 500', 'if that is not enough it is too much');
+SELECT is(sums('r5') || '; ' || books('r5'), 'authorized 1000, captured 1000, refunding 300; provider 1000, sales -700, due -300', 'and not booked');
+SELECT is(happens('r6', 'capture, succeeded, refund 600, declined, refund 200, succeeded 2') || '; ' || calls('r6'),
+    'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 600, 3 refund due 200', 'where there is room nothing is called off');
+SELECT is(happens('r7', 'capture, declined, succeeded 1, declined 2, refund 400, refund 600, succeeded 2') || '; ' || calls('r7'),
+    'refunded; 1 charge succeeded 1000, 2 refund succeeded 1000, 3 refund cancelled 400, 4 refund cancelled 600', 'the same for a dead order');
+SELECT is(books('r7'), NULL, 'whose books are even');
+SELECT is(happens('r8', 'capture, succeeded, refund 600, declined, refund 700, succeeded 2, declined 3, unknown 3') || '; ' || calls('r8'), 'partially_refunded; '
+    '1 charge succeeded 1000, 2 refund succeeded 600, 3 refund cancelled 700', 'what was called off is not declined');
+SELECT is(said('r8', 'succeeded', 3) || '; ' || calls('r8'), 'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 600, 3 refund excess 700',
+    'if it is made all the same it is too much');
+SELECT is(happens('r9', 'capture, succeeded, refund 300, declined, refund 800, succeeded 2, succeeded 3') || '; ' || calls('r9') || '; ' || sums('r9'),
+    'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 300, 3 refund excess 800; authorized 1000, captured 1000, refunded 300', 'by little or much');
+SELECT is(happens('r10', 'capture, succeeded, refund 600, declined, refund 700, succeeded 2, refund 400, succeeded 3') || '; ' || calls('r10') || '; ' || sums('r10'),
+    'partially_refunded; 1 charge succeeded 1000, 2 refund succeeded 600, 3 refund excess 700, 4 refund cancelled 400; authorized 1000, captured 1000, refunded 600',
+    'what is due then is not made');
+SELECT is((SELECT string_agg(v::text, ' ') FROM holdfast.verify() AS v), NULL, 'in all that no invariant is broken');
+
 SELECT is(happens('s', 'capture, succeeded, refund, unknown') || '; ' || sums('s'), 'captured; authorized 1000, captured 1000, refunding 1000',
     'a refund whose outcome is unknown is still on its way');
 SELECT refuses($$SELECT asked('s', 'refund', 1)$$, 'HF030', 'and nobody is given the money twice', '1000 are being refunded');
@@ -109,7 +151,7 @@ SELECT is(said('a', 'succeeded') || '; ' || books('a'), 'refunding; provider 600
 SELECT is(happens('a', 'refund, succeeded') || '; ' || calls('a'),
     'refunded; 1 charge succeeded 1000, 2 refund declined 1000, 3 refund succeeded 400, 4 refund succeeded 600', 'after the other');
 SELECT is(books('a'), NULL, 'then the books are even');
-SELECT is(happens('b', 'authorize, succeeded, capture 600, unknown, void, succeeded') || '; ' || calls('b'),
+SELECT is(happens('b', 'authorize, succeeded, capture 600, claim, unknown, void, succeeded') || '; ' || calls('b'),
     'refunding; 1 authorize succeeded 1000, 2 capture succeeded 600, 3 refund due 600',
     'of a part that was captured that part goes back');
 SELECT is(happens('c', 'capture, declined, succeeded, declined, succeeded 2') || '; ' || books('c') || sums('c'), NULL, 'a refund by itself that succeeds after all');

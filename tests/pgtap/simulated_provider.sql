@@ -1,6 +1,6 @@
 -- The simulated provider: every test card, every kind of call, both ledgers equal.
 \ir include/begin.sql
-SELECT plan(78);
+SELECT plan(999);
 
 -- A payment of 1000 by a card, for an owner's three units of SKU 1, by its name.
 CREATE FUNCTION order_of(p_name text, p_method text, p_then text DEFAULT 'capture') RETURNS text LANGUAGE sql AS $$
@@ -132,6 +132,42 @@ SELECT is((SELECT string_agg(DISTINCT payment('two ' || method), ', ') FROM unne
 SELECT is(order_of('hal', 'test_approve', 'authorize') || holdfast.simulate_provider(), 'authorizing1', 'another one is authorized');
 SELECT is((SELECT state FROM holdfast.void_payment(1, owner('hal'), 'void hal')) || holdfast.simulate_provider(), 'voided1', 'and voided');
 SELECT is(provider_says('hal'), 'authorize 1000 succeeded, void 1000 succeeded', 'the provider has let it go');
+
+-- What was given up is looked up, and not made.
+SELECT is(order_of('ida', 'test_approve') || order_of('jim', 'test_approve', 'authorize'), 'capturingauthorizing', 'others are asked for');
+SELECT is((SELECT count(*) FROM holdfast.claim_calls('simulated')), 2::bigint, 'by a worker who then dies');
+SELECT is(string_agg((SELECT state FROM holdfast.void_payment(1, owner(name), 'void ' || name)), ' '), 'voided voided', 'and given up')
+    FROM unnest('{ida,jim}'::text[]) AS name;
+SELECT later();
+SELECT is(holdfast.simulate_provider(), 2, 'he is asked what he knows of them');
+SELECT is(provider_says('ida') || provider_says('jim'), NULL, 'nothing, and so it stays');
+SELECT is((SELECT string_agg(concat_ws(' ', kind, state, reason), ', ' ORDER BY kind) FROM _holdfast.provider_call WHERE payment IN (owner('ida'), owner('jim'))),
+    'a f never_made, s f never_made', 'they were never made');
+SELECT is(payment('ida') || '; ' || payment('jim'), 'voided: authorized 0, captured 0, refunding 0, refunded 0; held 3; '
+    'voided: authorized 0, captured 0, refunding 0, refunded 0; held 3', 'no money has moved');
+SELECT is(holdfast.simulate_provider(), 0, 'that was all');
+SELECT is(order_of('kim', 'test_timeout') || order_of('leo', 'test_timeout', 'authorize'), 'capturingauthorizing', 'of some he has heard');
+SELECT is(holdfast.simulate_provider(), 0, 'and not said so');
+SELECT is(string_agg((SELECT state FROM holdfast.void_payment(1, owner(name), 'void ' || name)), ' '), 'voided voided', 'before they were given up')
+    FROM unnest('{kim,leo}'::text[]) AS name;
+SELECT later();
+SELECT is(holdfast.simulate_provider(), 2, 'he is asked what he knows of them');
+SELECT is(provider_says('kim') || '; ' || provider_says('leo'), 'charge 1000 succeeded; authorize 1000 succeeded', 'what he has answered all along');
+SELECT is(payment('kim') || '; ' || payment('leo'), 'refunding: authorized 1000, captured 1000, refunding 1000, refunded 0; held 3; '
+    'voided: authorized 0, captured 0, refunding 0, refunded 0; held 3', 'one has taken money, the other has set it aside');
+SELECT is(holdfast.simulate_provider(), 0, 'to give it back takes him two attempts, as everything');
+SELECT later();
+SELECT is(holdfast.simulate_provider(), 2, 'as with this card');
+SELECT is(provider_says('kim') || '; ' || provider_says('leo'), 'charge 1000 succeeded, refund 1000 succeeded; authorize 1000 succeeded, void 1000 succeeded',
+    'it goes back, or is let go');
+SELECT is(order_of('mia', 'test_approve', 'authorize') || holdfast.simulate_provider(), 'authorizing1', 'of what was authorized');
+SELECT is((SELECT state FROM holdfast.capture_payment(1, owner('mia'), 'capture mia')), 'capturing', 'a capture is wanted');
+SELECT is((SELECT count(*) FROM holdfast.claim_calls('simulated')), 1::bigint, 'by a worker who then dies');
+SELECT is(holdfast.record_result(1, owner('mia'), 2, 'unknown') || (SELECT state FROM holdfast.void_payment(1, owner('mia'), 'void mia')), 'unknownvoided', 'and given up');
+SELECT later();
+SELECT is(holdfast.simulate_provider() || ', ' || holdfast.simulate_provider(), '1, 1', 'it is looked up, then the authorization let go');
+SELECT is(provider_says('mia'), 'authorize 1000 succeeded, void 1000 succeeded', 'nothing was captured');
+SELECT is(payment('mia'), 'voided: authorized 1000, captured 0, refunding 0, refunded 0; held 3', 'no money has moved');
 
 -- His own rules
 CREATE FUNCTION asked(p_kind text, p_amount bigint, p_currency text, p_original text) RETURNS text LANGUAGE sql
