@@ -126,11 +126,11 @@ BEGIN
         FROM _holdfast.provider_call AS c
         LEFT JOIN _holdfast.call_state AS s ON s.code = c.state
         WHERE c.provider = v_provider.name AND c.created_at >= p_from AND c.created_at < p_to
-          AND CASE c.state WHEN 'x' THEN false WHEN 'd' THEN c.attempts > 0 ELSE true END
+          AND CASE c.state WHEN 'x' THEN false WHEN 'f' THEN false WHEN 'd' THEN c.attempts > 0 ELSE true END
           AND NOT EXISTS (SELECT FROM theirs AS t WHERE t.account_id = c.account_id AND t.payment = c.payment AND t.call = c.n))
     SELECT f.difference, f.key, f.our_amount, f.their_amount, f.our_state, f.their_state
     FROM found AS f ORDER BY f.line, f.key, f.difference;
 END
 $$;
 COMMENT ON FUNCTION holdfast.reconcile(text, text[], bigint[], text[], timestamptz, timestamptz) IS
-'Compares our calls with a provider''s statement, whose lines are a key (of claim_calls()), an amount in minor units, and a state (succeeded, declined or pending), and returns a row for each difference: missing here (not a call of ours at this provider), missing there (a call of ours that was made between p_from and before p_to and is not in the statement), amount differs, state differs, listed twice. our_state is pending, unknown, succeeded, declined, cancelled or excess (view unknown_outcomes). Lines about calls of another time are compared as well. An empty statement is one. Errors: HF032 unknown provider, HF005 arrays, 22004, 22023 state. Definer''s rights: it reads the storage on behalf of whoever may execute it.';
+'Compares our calls with a provider''s statement, whose lines are a key (of claim_calls()), an amount in minor units, and a state (succeeded, declined or pending), and returns a row for each difference: missing here (not a call of ours at this provider), missing there (a call of ours that was made between p_from and before p_to, was not declined, and is not in the statement), amount differs, state differs, listed twice. our_state is pending, unknown, succeeded, declined, cancelled or excess (view unknown_outcomes). Lines about calls of another time are compared as well. An empty statement is one. Errors: HF032 unknown provider, HF005 arrays, 22004, 22023 state. Definer''s rights: it reads the storage on behalf of whoever may execute it.';
