@@ -1,6 +1,6 @@
 -- claim_key(), complete_key(), abandon_key(): a key is a caller's name for one intent.
 \ir include/begin.sql
-SELECT plan(999);
+SELECT plan(172);
 
 -- What claiming a key answers: mine, the answer that is replayed, or the SQLSTATE of the refusal.
 CREATE FUNCTION claimed(p_key text, p_request text DEFAULT 'request', p_operation text DEFAULT 'order', p_account bigint DEFAULT 1)
@@ -79,6 +79,18 @@ SELECT is(claimed('work-fails', 'other'), 'mine', 'but claimed anew, also for an
 SELECT refuses($$SELECT holdfast.abandon_key(1, 'order', 'never-claimed')$$, 'HF023', 'what nobody has claimed cannot be given back', 'never-claimed');
 SELECT refuses($$SELECT completed('never-claimed', '')$$, 'HF023', 'or completed', 'never-claimed', 'claim_key');
 
+-- Operations of the extension's own
+CREATE TABLE reserved (operation text);
+INSERT INTO reserved VALUES ('holdfast.'), ('holdfast.create_payment'), ('holdfast.refund_payment'), ('holdfast.anything else');
+SELECT refuses(format(call, operation), 'HF019', format('%s refuses %s', function, operation), 'begin with "holdfast."')
+FROM reserved, (VALUES ('claim_key()', $$SELECT * FROM holdfast.claim_key(1, %L, 'key-0002', '\x00')$$),
+                       ('complete_key()', $$SELECT holdfast.complete_key(1, %L, 'key-0002', '\x00')$$),
+                       ('abandon_key()', $$SELECT holdfast.abandon_key(1, %L, 'key-0002')$$),
+                       ('claim_keys()', $$SELECT * FROM holdfast.claim_keys('{1}', %L, '{key-0002}', '{x}')$$),
+                       ('complete_keys()', $$SELECT holdfast.complete_keys('{1}', %L, '{key-0002}', '{x}', '{200}')$$)) AS c (function, call) ORDER BY function, operation;
+SELECT is(string_agg(claimed('reserved-1', p_operation => operation), ' '), 'mine mine mine mine', 'what only looks like them is anybody''s: '
+    || string_agg(operation, ', ')) FROM unnest('{holdfast,Holdfast.order,"my holdfast.order",holdfastorder}'::text[]) AS operation;
+
 -- Answers, byte for byte
 CREATE TABLE answer (name text PRIMARY KEY, response bytea NOT NULL);
 ALTER TABLE answer ALTER response SET STORAGE EXTERNAL;
@@ -125,18 +137,6 @@ FROM (VALUES ('', 'empty'), (repeat('o', 65), 'too long'), (E'or\nder', 'of two 
              ('complete_key()', $$SELECT holdfast.complete_key(1, %L, 'key-0002', '\x00')$$),
              ('abandon_key()', $$SELECT holdfast.abandon_key(1, %L, 'key-0002')$$)) AS c (function, call) ORDER BY function, what;
 
--- Operations of the extension's own
-CREATE TABLE reserved (operation text);
-INSERT INTO reserved VALUES ('holdfast.'), ('holdfast.create_payment'), ('holdfast.refund_payment'), ('holdfast.anything else');
-SELECT refuses(format(call, operation), 'HF019', format('%s refuses %s', function, operation), 'begin with "holdfast."')
-FROM reserved, (VALUES ('claim_key()', $$SELECT * FROM holdfast.claim_key(1, %L, 'key-0002', '\x00')$$),
-                       ('complete_key()', $$SELECT holdfast.complete_key(1, %L, 'key-0002', '\x00')$$),
-                       ('abandon_key()', $$SELECT holdfast.abandon_key(1, %L, 'key-0002')$$),
-                       ('claim_keys()', $$SELECT * FROM holdfast.claim_keys('{1}', %L, '{key-0002}', '{x}')$$),
-                       ('complete_keys()', $$SELECT holdfast.complete_keys('{1}', %L, '{key-0002}', '{x}', '{200}')$$)) AS c (function, call) ORDER BY function, operation;
-SELECT is(string_agg(claimed('reserved-1', p_operation => operation), ' '), 'mine mine mine mine', 'what only looks like them is anybody''s: '
-    || string_agg(operation, ', ')) FROM unnest('{holdfast,Holdfast.order,"my holdfast.order",holdfastorder}'::text[]) AS operation;
-
 -- Fingerprints
 SELECT refuses($$SELECT * FROM holdfast.claim_key(1, 'order', 'fingerprint', '')$$, 'HF020', 'an empty fingerprint is refused', '0 bytes', 'hash');
 SELECT refuses($$SELECT * FROM holdfast.claim_key(1, 'order', 'fingerprint', decode(repeat('ab', 65), 'hex'))$$, 'HF020', 'and one of 65 bytes', '65 bytes; 1 to 64');
@@ -174,6 +174,7 @@ SELECT is(undone('SELECT claimed(''read-only'')', 'SET LOCAL transaction_read_on
 -- The tables guard themselves
 SELECT throws_ok(format($$INSERT INTO _holdfast.idempotency_%s VALUES (1, now(), 200, 'order', 'no-answer', '\x00', NULL)$$, half), '23514', NULL,
     'a status without an answer cannot be stored') FROM generate_series(0, 1) AS half;
+SELECT holdfast.rotate_keys();
 SELECT throws_ok('INSERT INTO _holdfast.idempotency_turn VALUES (true, 0, now())', '23505', NULL, 'it is the turn of one table');
 SELECT throws_ok('UPDATE _holdfast.idempotency_turn SET half = 2', '23514', NULL, 'of two');
 SELECT throws_ok('INSERT INTO _holdfast.idempotency_turn VALUES (false, 0, now())', '23514', NULL, 'only');

@@ -1,7 +1,7 @@
 -- rotate_keys(): a key is remembered for one to two times holdfast.key_retention, and while it is
 -- open for ever.
 \ir include/begin.sql
-SELECT plan(53);
+SELECT plan(58);
 
 -- A key in words: what claiming it would answer.
 CREATE FUNCTION answer(p_key text, p_request text DEFAULT 'request') RETURNS text LANGUAGE sql AS $$
@@ -21,7 +21,14 @@ CREATE FUNCTION stored() RETURNS text LANGUAGE sql AS $$
     SELECT format('%s, %s', (SELECT count(*) FROM _holdfast.idempotency_0), (SELECT count(*) FROM _holdfast.idempotency_1))
 $$;
 
+-- The first look at the clock
+DELETE FROM _holdfast.idempotency_turn;
+SELECT is(claimed('before-all'), true, 'keys can be claimed before anybody has looked at the clock');
+SELECT is(holdfast.rotate_keys(), false, 'the first look is too early');
+SELECT is((SELECT format('%s %s', count(*), bool_and(since BETWEEN now() AND clock_timestamp())) FROM _holdfast.idempotency_turn), '1 t', 'it notes the time');
 SELECT is(turn(), 0::smallint, 'the first table begins');
+SELECT is(answer('before-all') || '; ' || stored(), 'HF022; 1, 0', 'which it has done before');
+SELECT is(holdfast.abandon_key(1, 'order', 'before-all')::text, '', 'the key is given back');
 SELECT is(claimed('done-early') AND claimed('open-early') AND claimed('open-early-too'), true, 'keys are claimed');
 SELECT is(completed('done-early'), '', 'one of them is completed');
 SELECT is(holdfast.rotate_keys(), false, 'rotating early');

@@ -1,6 +1,6 @@
 -- create_payment(), authorize_payment(), capture_payment(), void_payment(): what they do, once per key.
 \ir include/payments.sql
-SELECT plan(999);
+SELECT plan(131);
 
 -- A query of a payment function, twice: the second answer is the first one, replayed, and does nothing.
 CREATE FUNCTION replays(p_sql text, p_sentence text) RETURNS SETOF text LANGUAGE plpgsql AS $$
