@@ -68,7 +68,7 @@ CREATE FUNCTION holdfast.claim_keys(p_accounts bigint[], p_operation text, p_key
     RETURNS TABLE (line integer, verdict text, status integer, response bytea)
     LANGUAGE c VOLATILE ROWS 256 AS 'MODULE_PATHNAME', 'holdfast_claim_keys';
 COMMENT ON FUNCTION holdfast.claim_keys(bigint[], text, text[], bytea[]) IS
-'Claims many keys in one statement and gives a verdict for every line, in order: 00000 claimed; 02000 done before, with its answer; else the SQLSTATE claim_key() would have raised. Waits for nobody: a key that somebody is working on is in flight (HF022), and so is the second line of the same key. Raises only for the call as a whole: HF005 arrays, HF019 operation.';
+'Claims many keys in one statement and gives a verdict for every line, in order: 00000 claimed; 02000 done before, with its answer; else the SQLSTATE claim_key() would have raised. Waits for nobody but a change of turns (rotate_keys()): a key that somebody is working on is in flight (HF022), and so is the second line of the same key. Raises only for the call as a whole: HF005 arrays, HF019 operation.';
 
 CREATE FUNCTION holdfast.complete_keys(p_accounts bigint[], p_operation text, p_keys text[], p_responses bytea[], p_statuses integer[]) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_complete_keys';

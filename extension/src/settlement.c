@@ -261,17 +261,16 @@ static bool
 hf_settle_open(HfStore *store, HfPayment *payment, HfCall *call, HfOutcome outcome)
 {
 	HfProvider provider;
-	bool unknown;
+	bool soon, unknown;
 
 	if (!hf_call_is_open(call))
 		return false;
 	if (!hf_provider_find(store, call->provider, &provider))
 		hf_raise_unknown_provider(call->provider);
-	unknown = outcome == HF_OUTCOME_UNKNOWN ||
-		(outcome == HF_OUTCOME_RETRY && call->attempts >= provider.attempts);
-	call->due_at = hf_settle_next_attempt(&provider,
-										  outcome == HF_OUTCOME_RETRY && !unknown ? call->attempts
-																				  : PG_INT32_MAX);
+	soon = outcome == HF_OUTCOME_RETRY && call->state == HF_CALL_DUE &&
+		call->attempts < provider.attempts;
+	unknown = outcome != HF_OUTCOME_PENDING && !soon;
+	call->due_at = hf_settle_next_attempt(&provider, soon ? call->attempts : PG_INT32_MAX);
 	if (unknown && call->state == HF_CALL_DUE)
 	{
 		call->state = HF_CALL_UNKNOWN;
