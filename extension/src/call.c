@@ -143,7 +143,7 @@ hf_call_find_and_lock(HfStore *store, int64 account, const pg_uuid_t *payment, i
 	hf_row_key_int8(&keys[0], KEY_ACCOUNT, BTEqualStrategyNumber, F_INT8EQ, account);
 	ScanKeyInit(&keys[1], KEY_PAYMENT, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(payment));
 	ScanKeyInit(&keys[2], KEY_N, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(n));
-	if (!hf_row_find_and_lock(store, table, keys, 3))
+	if (!hf_row_find_and_lock(store, table, keys, 3, true))
 		return false;
 	hf_call_read(table->found, call);
 	return true;

@@ -172,7 +172,7 @@ hf_line_lock(HfEnding *e, HfLine *line)
 {
 	int64 sku = line->hold.sku;
 
-	if (!hf_hold_find_and_lock(e->store, &e->owner, sku, &line->hold))
+	if (!hf_hold_find_and_lock(e->store, &e->owner, sku, true, &line->hold))
 		hf_raise_unknown_hold(&e->owner, &sku);
 }
 

@@ -103,16 +103,16 @@ hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold)
 
 /*
  * Reads the hold and locks its row until the transaction ends; waits for whoever is making or
- * changing it. False if there is none.
+ * changing it. False if there is none (known: as in row_wait.c).
  */
 bool
-hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold)
+hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, bool known, HfHold *hold)
 {
 	HfTable *table = hf_row_table(store, HF_HOLD);
 	ScanKeyData keys[2];
 
 	hf_hold_key(keys, owner, sku);
-	if (!hf_row_find_and_lock(store, table, keys, 2))
+	if (!hf_row_find_and_lock(store, table, keys, 2, known))
 		return false;
 	hf_hold_read(table->found, hold);
 	return true;

@@ -48,7 +48,8 @@ hf_hold_is_pinned(const HfHold *hold)
 }
 
 extern bool hf_hold_find(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold);
-extern bool hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, HfHold *hold);
+extern bool hf_hold_find_and_lock(HfStore *store, const pg_uuid_t *owner, int64 sku, bool known,
+								  HfHold *hold);
 extern int hf_hold_list(HfStore *store, const pg_uuid_t *owner, HfHold **holds);
 extern void hf_hold_insert(HfStore *store, const HfHold *holds, int n);
 extern bool hf_hold_exists(HfStore *store, const pg_uuid_t *owner, int64 sku);

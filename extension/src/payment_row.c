@@ -156,7 +156,7 @@ hf_payment_find_and_lock(HfStore *store, int64 account, const pg_uuid_t *id, HfP
 	ScanKeyData keys[2];
 
 	hf_payment_key(keys, account, id);
-	if (!hf_row_find_and_lock(store, table, keys, 2))
+	if (!hf_row_find_and_lock(store, table, keys, 2, true))
 		return false;
 	hf_payment_read(table->found, payment);
 	return true;

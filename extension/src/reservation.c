@@ -240,7 +240,7 @@ hf_reservation_find_holds(HfReservation *r)
 		if (!hf_want_is_good(want))
 			continue;
 		want->more = want->quantity;
-		want->exists = hf_hold_find_and_lock(r->store, &want->owner, want->sku, &want->hold);
+		want->exists = hf_hold_find_and_lock(r->store, &want->owner, want->sku, false, &want->hold);
 		if (want->exists)
 			hf_want_meet_hold(r, want);
 	}

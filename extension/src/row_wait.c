@@ -178,10 +178,11 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 
 /*
  * Reads the row with the primary key into table->found and locks it until the transaction ends;
- * waits for whoever is making or changing it.  False if there is none.
+ * waits for whoever is making or changing it.  False if there is none; that is certain only if the
+ * row was `known` to be there, others will learn it from the primary key.
  */
 bool
-hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkeys)
+hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkeys, bool known)
 {
 	for (;;)
 	{
@@ -196,7 +197,7 @@ hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkey
 			 * looked, and have entered the new one into the index after we had read there.  A
 			 * snapshot has exactly one of them.
 			 */
-			if (hf_row_is_in(GetLatestSnapshot(), table, table->primary, keys, nkeys))
+			if (known && hf_row_is_in(GetLatestSnapshot(), table, table->primary, keys, nkeys))
 				continue;
 			return false;
 		}
