@@ -102,6 +102,13 @@ hf_result_record(TupleDesc *kept, FunctionCallInfo fcinfo, Datum *values, bool *
 	return HeapTupleGetDatum(heap_form_tuple(*kept, values, nulls));
 }
 
+/* The time to live of those who ask for none, in microseconds. */
+int64
+hf_default_ttl(void)
+{
+	return Min(hf_ttl_default, Min(hf_ttl_max, hf_lifetime_max)) * USECS_PER_SEC;
+}
+
 /* A time to live in microseconds, or the default. Refuses what the settings do not allow. */
 int64
 hf_argument_ttl(FunctionCallInfo fcinfo, int n)
@@ -111,7 +118,7 @@ hf_argument_ttl(FunctionCallInfo fcinfo, int n)
 	TimestampTz deadline = now;
 
 	if (PG_ARGISNULL(n))
-		return Min(hf_ttl_default, limit) * USECS_PER_SEC;
+		return hf_default_ttl();
 	if (!hf_ttl_is_absurd(PG_GETARG_INTERVAL_P(n)))
 		deadline =
 			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,

@@ -31,6 +31,7 @@ extern HfArray hf_argument_array(FunctionCallInfo fcinfo, int n, const char *nam
 extern void hf_argument_array_without_nulls(const HfArray *array, const char *name);
 extern void hf_argument_same_length(int a, int b, const char *names);
 extern Datum hf_result_record(TupleDesc *kept, FunctionCallInfo fcinfo, Datum *values, bool *nulls);
+extern int64 hf_default_ttl(void);
 extern int64 hf_argument_ttl(FunctionCallInfo fcinfo, int n);
 extern void hf_argument_quantity(int64 quantity, const char *name);
 extern void hf_argument_units(int64 units, const char *name);

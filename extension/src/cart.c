@@ -12,10 +12,10 @@
 
 #include "utils/timestamp.h"
 
+#include "arguments.h"
 #include "cart.h"
 #include "digest.h"
 #include "ending.h"
-#include "guc.h"
 #include "movement.h"
 
 /* What is held, SKU by SKU, as a number: the first bytes of a SHA-256. */
@@ -95,7 +95,7 @@ hf_cart_unpin(HfStore *store, const pg_uuid_t *owner)
 	HfEnding e = {.store = store, .owner = *owner};
 	int n = 0;
 
-	e.ttl = Min(hf_ttl_default, Min(hf_ttl_max, hf_lifetime_max)) * USECS_PER_SEC;
+	e.ttl = hf_default_ttl();
 	hf_cart_lock(&e);
 	for (int i = 0; i < e.n; i++)
 		if (hf_hold_is_pinned(&e.line[i].hold))

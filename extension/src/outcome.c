@@ -12,11 +12,9 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
-#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
@@ -229,19 +227,11 @@ hf_event_is_known(HfStore *store, int64 account, Datum provider, Datum event)
 {
 	HfTable *table = hf_row_table(store, HF_PROVIDER_EVENT);
 	ScanKeyData keys[3];
-	TransactionId rival;
 
 	hf_row_key_int8(&keys[0], KEY_ACCOUNT, BTEqualStrategyNumber, F_INT8EQ, account);
 	ScanKeyInit(&keys[1], KEY_PROVIDER, BTEqualStrategyNumber, F_TEXTEQ, provider);
 	ScanKeyInit(&keys[2], KEY_EVENT, BTEqualStrategyNumber, F_TEXTEQ, event);
-	while (hf_row_peek(table, table->primary, keys, 3, &rival))
-	{
-		if (!TransactionIdIsValid(rival))
-			return true;
-		hf_row_bound_wait(store);
-		XactLockTableWait(rival, table->rel, &table->found->tts_tid, XLTW_InsertIndexUnique);
-	}
-	return false;
+	return hf_row_peek_certain(store, table, table->primary, keys, 3);
 }
 
 static void

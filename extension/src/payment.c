@@ -328,7 +328,7 @@ holdfast_void_payment(PG_FUNCTION_ARGS)
 static int64
 hf_payment_refundable(const HfPayment *payment, int64 amount)
 {
-	int64 left = payment->captured - payment->refunding - payment->refunded;
+	int64 left = hf_payment_left(payment);
 
 	if (amount > left || left == 0)
 		ereport(ERROR,

@@ -12,9 +12,6 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
-#include "access/xact.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -183,23 +180,14 @@ hf_payment_find_live(HfStore *store, const HfPayment *payment, HfPayment *live)
 {
 	HfTable *table = hf_row_table(store, HF_PAYMENT);
 	ScanKeyData keys[2];
-	TransactionId rival;
 
 	hf_row_key_int8(&keys[0], LIVE_ACCOUNT, BTEqualStrategyNumber, F_INT8EQ, payment->account);
 	ScanKeyInit(&keys[1], LIVE_OWNER, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(&payment->owner));
-	while (hf_row_peek(table, table->second, keys, 2, &rival))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!TransactionIdIsValid(rival))
-		{
-			hf_payment_read(table->found, live);
-			return memcmp(&live->id, &payment->id, sizeof(pg_uuid_t)) != 0;
-		}
-		hf_row_bound_wait(store);
-		XactLockTableWait(rival, table->rel, &table->found->tts_tid, XLTW_InsertIndexUnique);
-	}
-	return false;
+	if (!hf_row_peek_certain(store, table, table->second, keys, 2))
+		return false;
+	hf_payment_read(table->found, live);
+	return memcmp(&live->id, &payment->id, sizeof(pg_uuid_t)) != 0;
 }
 
 /*

@@ -39,6 +39,13 @@ typedef struct HfPayment
 	pg_uuid_t owner;
 } HfPayment;
 
+/* What can still be refunded: refunds under way are spoken for. */
+static inline int64
+hf_payment_left(const HfPayment *payment)
+{
+	return payment->captured - payment->refunding - payment->refunded;
+}
+
 extern bool hf_payment_find_and_lock(HfStore *store, int64 account, const pg_uuid_t *id,
 									 HfPayment *payment);
 extern bool hf_payment_exists(HfStore *store, const HfPayment *payment);

@@ -68,6 +68,8 @@ extern bool hf_row_next(HfScan *scan, ScanDirection direction);
 extern void hf_row_stop(HfScan *scan);
 extern bool hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys,
 						TransactionId *rival);
+extern bool hf_row_peek_certain(HfStore *store, HfTable *table, Oid index, ScanKeyData *keys,
+								int nkeys);
 extern bool hf_row_find_and_lock(HfStore *store, HfTable *table, ScanKeyData *keys, int nkeys,
 								 bool known);
 extern bool hf_row_fetch(HfTable *table, ItemPointerData root);

@@ -176,6 +176,22 @@ hf_row_peek(HfTable *table, Oid index, ScanKeyData *keys, int nkeys, Transaction
 	return true;
 }
 
+/* The same, but waits for whoever is making or changing the row, until it is certain. */
+bool
+hf_row_peek_certain(HfStore *store, HfTable *table, Oid index, ScanKeyData *keys, int nkeys)
+{
+	TransactionId rival;
+
+	while (hf_row_peek(table, index, keys, nkeys, &rival))
+	{
+		if (!TransactionIdIsValid(rival))
+			return true;
+		hf_row_bound_wait(store);
+		XactLockTableWait(rival, table->rel, &table->found->tts_tid, XLTW_InsertIndexUnique);
+	}
+	return false;
+}
+
 /*
  * Reads the row with the primary key into table->found and locks it until the transaction ends;
  * waits for whoever is making or changing it.  False if there is none; that is certain only if the

@@ -54,10 +54,17 @@ hf_settle_unpin(HfStore *store, const HfPayment *payment)
 		hf_cart_unpin(store, &payment->owner);
 }
 
+/* Has the payment been given up, so that money that comes is to go back? */
+static bool
+hf_settle_is_dead(const HfPayment *payment)
+{
+	return payment->state == HF_DECLINED || payment->state == HF_VOIDED;
+}
+
 static void
 hf_settle_authorized(HfStore *store, HfPayment *payment, const HfCall *call)
 {
-	if (payment->state == HF_DECLINED || payment->state == HF_VOIDED)
+	if (hf_settle_is_dead(payment))
 	{
 		/* Too late: let the money go. */
 		hf_settle_step(store, payment, call, HF_SAYS_AUTHORIZED, payment->state);
@@ -73,7 +80,7 @@ hf_settle_authorized(HfStore *store, HfPayment *payment, const HfCall *call)
 static bool
 hf_settle_sell(HfStore *store, const HfPayment *payment)
 {
-	if (payment->state == HF_DECLINED || payment->state == HF_VOIDED)
+	if (hf_settle_is_dead(payment))
 		return false;
 	return !payment->has_owner || hf_cart_confirm(store, &payment->owner, payment->cart);
 }
@@ -81,7 +88,7 @@ hf_settle_sell(HfStore *store, const HfPayment *payment)
 static void
 hf_settle_captured(HfStore *store, HfPayment *payment, const HfCall *call)
 {
-	bool was_live = payment->state != HF_DECLINED && payment->state != HF_VOIDED;
+	bool was_live = !hf_settle_is_dead(payment);
 
 	payment->captured = call->amount;
 	payment->authorized = Max(payment->authorized, call->amount);
@@ -134,13 +141,6 @@ hf_settle_refunded(HfStore *store, HfPayment *payment, const HfCall *call, bool 
 					HF_BOOK_PROVIDER, call->amount);
 }
 
-/* Would the refund exceed what there is to refund, open refunds counted? */
-static bool
-hf_settle_exceeds(const HfPayment *payment, const HfCall *call)
-{
-	return call->amount > payment->captured - payment->refunding - payment->refunded;
-}
-
 /* A refund that will not be made. */
 static void
 hf_settle_take_back(HfStore *store, HfPayment *payment, const HfCall *call)
@@ -160,7 +160,7 @@ hf_settle_excess(HfStore *store, HfPayment *payment)
 		HfCall call;
 
 		if (!hf_call_find_and_lock(store, payment->account, &payment->id, n, &call) ||
-			call.state != HF_CALL_EXCESS || hf_settle_exceeds(payment, &call))
+			call.state != HF_CALL_EXCESS || call.amount > hf_payment_left(payment))
 			continue;
 		call.state = HF_CALL_SUCCEEDED;
 		hf_call_write(store, &call);
@@ -175,7 +175,7 @@ hf_settle_excess(HfStore *store, HfPayment *payment)
 static bool
 hf_settle_make_room(HfStore *store, HfPayment *payment, const HfCall *call)
 {
-	for (int n = payment->calls; n > 0 && hf_settle_exceeds(payment, call); n--)
+	for (int n = payment->calls; n > 0 && call->amount > hf_payment_left(payment); n--)
 	{
 		HfCall other;
 
@@ -188,7 +188,7 @@ hf_settle_make_room(HfStore *store, HfPayment *payment, const HfCall *call)
 		hf_call_write(store, &other);
 		hf_settle_take_back(store, payment, &other);
 	}
-	return !hf_settle_exceeds(payment, call);
+	return call->amount <= hf_payment_left(payment);
 }
 
 static void
