@@ -44,9 +44,9 @@ CREATE TABLE _holdfast.idempotency_turn (
 );
 COMMENT ON TABLE _holdfast.idempotency_turn IS 'Which of the two tables new keys go to, and since when. One row, or none before the first look at the clock: the first table.';
 
+-- The turn is not dumped: the clock of a restored database begins anew, and may have begun before its data are there.
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_0', '');
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_1', '');
-SELECT pg_catalog.pg_extension_config_dump('_holdfast.idempotency_turn', '');
 
 CREATE FUNCTION holdfast.claim_key(p_account bigint, p_operation text, p_key text, p_fingerprint bytea,
                                    OUT claimed boolean, OUT status integer, OUT response bytea)
