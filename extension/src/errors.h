@@ -52,6 +52,11 @@
 #define ERRCODE_HF_MALFORMED_EVENT	   MAKE_SQLSTATE('H', 'F', '0', '3', '9')
 #define ERRCODE_HF_LEDGER_UNBALANCED   MAKE_SQLSTATE('H', 'F', '0', '4', '0')
 #define ERRCODE_HF_CART_CHANGED		   MAKE_SQLSTATE('H', 'F', '0', '4', '2')
+/* The cache. */
+#define ERRCODE_HF_INVALID_TEMPLATE MAKE_SQLSTATE('H', 'F', '0', '4', '3')
+#define ERRCODE_HF_NOT_WATCHED		MAKE_SQLSTATE('H', 'F', '0', '4', '4')
+#define ERRCODE_HF_CACHE_BEHIND		MAKE_SQLSTATE('H', 'F', '0', '4', '5')
+#define ERRCODE_HF_CANNOT_WATCH		MAKE_SQLSTATE('H', 'F', '0', '4', '6')
 /* Raised by provider_work.sql. */
 #define ERRCODE_HF_MISSING_SECRET MAKE_SQLSTATE('H', 'F', '0', '4', '1')
 

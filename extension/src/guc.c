@@ -14,6 +14,8 @@
 
 #include "guc.h"
 
+char *hf_cache_prefix = NULL;
+int hf_cache_ring_kb = 8 * 1024;
 int hf_key_retention = 24 * 3600;
 int hf_key_wait = 1000;
 int hf_lane_calm = 30;
@@ -23,6 +25,12 @@ int hf_lifetime_max = 24 * 3600;
 int hf_lock_timeout = 5000;
 int hf_reaper_batch = 1000;
 int hf_reaper_interval = 1000;
+char *hf_redis_address = NULL;
+int hf_redis_database = 0;
+char *hf_redis_password = NULL;
+char *hf_redis_service = NULL;
+int hf_redis_timeout = 500;
+char *hf_redis_user = NULL;
 int hf_ttl_default = 600;
 int hf_ttl_max = 24 * 3600;
 char *hf_worker_role = NULL;
@@ -30,6 +38,15 @@ char *hf_worker_role = NULL;
 void
 hf_guc_register(void)
 {
+	DefineCustomStringVariable("holdfast.cache_prefix",
+							   "What the names of everything in Redis begin with.",
+							   "%d stands for the name of the database.", &hf_cache_prefix,
+							   "holdfast:%d:", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("holdfast.cache_ring_size",
+							"Shared memory for cache keys on their way to Redis.",
+							"When it is full, the whole cache is abandoned.", &hf_cache_ring_kb,
+							8 * 1024, 64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL,
+							NULL);
 	DefineCustomIntVariable("holdfast.key_retention",
 							"Shortest time that an idempotency key is remembered.",
 							"Keys are dropped all at once, between one and two of these later.",
@@ -67,6 +84,26 @@ hf_guc_register(void)
 							"A sweep that took long makes the next one wait ten times as long.",
 							&hf_reaper_interval, 1000, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
+	DefineCustomStringVariable("holdfast.redis_address",
+							   "Redis servers, or their sentinels, separated by commas.",
+							   "host:port, [IPv6 address]:port, or the path of a Unix socket.",
+							   &hf_redis_address, "127.0.0.1:6379", PGC_SIGHUP, 0, NULL, NULL,
+							   NULL);
+	DefineCustomIntVariable("holdfast.redis_database", "Number of the Redis database.", NULL,
+							&hf_redis_database, 0, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("holdfast.redis_password", "Password for Redis.", NULL,
+							   &hf_redis_password, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL,
+							   NULL);
+	DefineCustomStringVariable("holdfast.redis_service",
+							   "Name by which sentinels know the Redis to be used.", NULL,
+							   &hf_redis_service, "mymaster", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("holdfast.redis_timeout",
+							"Longest that the cache worker waits for an answer of Redis.", NULL,
+							&hf_redis_timeout, 500, 10, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
+							NULL);
+	DefineCustomStringVariable("holdfast.redis_user", "User for Redis; empty: its default user.",
+							   NULL, &hf_redis_user, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.ttl_default",
 							"Time to live of a hold when the caller gives none.", NULL,
 							&hf_ttl_default, 600, 1, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,

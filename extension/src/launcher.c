@@ -2,20 +2,21 @@
  * launcher.c
  *		The launcher of background workers.
  *
- * One launcher per cluster, registered while the library is preloaded, starts a worker in every
- * database that has the extension.  Like the autovacuum launcher it is connected to no database
- * and runs no SQL: it reads pg_database and pg_authid.  Workers connect as holdfast.worker_role,
- * and are not started if that role is a superuser or does not exist.
+ * One launcher per cluster, registered while the library is preloaded, starts workers in every
+ * database that has the extension: a reaper, and where tables are watched a cache worker.  Like
+ * the autovacuum launcher it is connected to no database and runs no SQL: it reads pg_database
+ * and pg_authid.  Workers connect as holdfast.worker_role, and are not started if that role is a
+ * superuser or does not exist.
  *
  * Life of a worker: the launcher finds a database it knows nothing of, claims a slot and starts a
  * worker there; the worker looks for the extension, and either stays or marks the slot "not
- * needed" and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers), which
- * then looks again; databases copied from a template are found by looking again every RESCAN.  A
- * worker that exits for any other reason is started again after HF_WORKER_RETRY, and later and
- * later if it keeps failing, as long as its database exists.
+ * needed" and exits.  CREATE EXTENSION and watch() wake the launcher at commit
+ * (holdfast_wake_workers), which then looks again; databases copied from a template are found by
+ * looking again every RESCAN.  A worker that exits for any other reason is started again after
+ * HF_WORKER_RETRY, and later and later if it keeps failing, as long as its database exists.
  *
  * Commands that need a database for themselves (DROP DATABASE, renaming, CREATE DATABASE from it,
- * moving it) send its worker away first, for as long as AWAY, so that they need no FORCE.
+ * moving it) send its workers away first, for as long as AWAY, so that they need no FORCE.
  *
  * On a standby nothing runs until it is promoted.
  */
@@ -74,23 +75,29 @@ hf_worker_at_transaction_end(XactEvent event, void *arg)
 		wake_at_commit = false;
 }
 
-Datum
-holdfast_wake_workers(PG_FUNCTION_ARGS)
+/* Has the launcher look for workers to be started once the transaction has committed. */
+void
+hf_launcher_wake_at_commit(void)
 {
 	static bool registered = false;
 
+	if (!hf_shared)
+		return;
+	if (!registered)
+		RegisterXactCallback(hf_worker_at_transaction_end, NULL);
+	registered = true;
+	wake_at_commit = true;
+}
+
+Datum
+holdfast_wake_workers(PG_FUNCTION_ARGS)
+{
 	(void) fcinfo;
-	if (hf_shared)
-	{
-		if (!registered)
-			RegisterXactCallback(hf_worker_at_transaction_end, NULL);
-		registered = true;
-		wake_at_commit = true;
-	}
+	hf_launcher_wake_at_commit();
 	PG_RETURN_VOID();
 }
 
-/* Sends the worker of a database away for a while. */
+/* Sends the workers of a database away for a while. */
 static void
 hf_worker_send_away(Oid database)
 {
@@ -243,6 +250,16 @@ hf_launcher_databases(Oid role)
 	return databases;
 }
 
+/* What each kind of worker is called, and where it begins. */
+static const struct
+{
+	const char *type;
+	const char *function;
+} kinds[] = {
+	[HF_WORKER_REAPER] = {"holdfast reaper", "hf_reaper_main"},
+	[HF_WORKER_CACHE] = {"holdfast cache", "hf_cache_main"},
+};
+
 /*
  * Starts the worker of a slot that is marked running; if there is no room, it is to be tried
  * again.
@@ -259,10 +276,11 @@ hf_launcher_start(int index)
 							   .bgw_main_arg = Int32GetDatum(index),
 							   .bgw_notify_pid = MyProcPid};
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "holdfast reaper of database %u", slot->database);
-	strlcpy(worker.bgw_type, "holdfast reaper", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s of database %u", kinds[slot->kind].type,
+			 slot->database);
+	strlcpy(worker.bgw_type, kinds[slot->kind].type, BGW_MAXLEN);
 	strlcpy(worker.bgw_library_name, "holdfast", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "hf_reaper_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, kinds[slot->kind].function, BGW_MAXLEN);
 	if (RegisterDynamicBackgroundWorker(&worker, NULL))
 		return true;
 
@@ -298,9 +316,9 @@ hf_launcher_clean_slots(List *databases)
 	LWLockRelease(hf_shared->lock);
 }
 
-/* The slot of the database, or a free one, or NULL. The caller holds the lock. */
+/* The slot of the database's worker, or a free one, or NULL. The caller holds the lock. */
 static HfWorkerSlot *
-hf_launcher_find_slot(Oid database)
+hf_launcher_find_slot(Oid database, HfWorkerKind kind)
 {
 	HfWorkerSlot *unused = NULL;
 
@@ -310,7 +328,7 @@ hf_launcher_find_slot(Oid database)
 
 		if (slot->state == HF_WORKER_NONE)
 			unused = unused == NULL ? slot : unused;
-		else if (slot->database == database)
+		else if (slot->database == database && slot->kind == kind)
 			return slot;
 	}
 	return unused;
@@ -322,14 +340,14 @@ hf_launcher_find_slot(Oid database)
  * with `rescan`, those where none was needed when we last looked.
  */
 static int
-hf_launcher_claim(Oid database, Oid role, bool known, bool rescan)
+hf_launcher_claim(Oid database, HfWorkerKind kind, Oid role, bool known, bool rescan)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	HfWorkerSlot *slot;
 	int index = -1;
 
 	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
-	slot = hf_launcher_find_slot(database);
+	slot = hf_launcher_find_slot(database, kind);
 	if (slot != NULL &&
 		(known ? slot->state == HF_WORKER_GONE && slot->retry_at <= now
 			   : slot->state == HF_WORKER_NONE || (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
@@ -337,6 +355,7 @@ hf_launcher_claim(Oid database, Oid role, bool known, bool rescan)
 		if (slot->state == HF_WORKER_NONE)
 			slot->failures = 0;
 		slot->database = database;
+		slot->kind = kind;
 		slot->role = role;
 		slot->pid = 0;
 		slot->started_at = slot->retry_at = now;
@@ -368,11 +387,12 @@ hf_launcher_round(bool rescan)
 	hf_launcher_clean_slots(databases);
 	for (int known = 1; known >= 0; known--)
 		foreach(lc, databases)
-		{
-			int index = room ? hf_launcher_claim(lfirst_oid(lc), role, known, rescan) : -1;
+			for (int kind = 0; kind < HF_WORKER_KINDS && room; kind++)
+			{
+				int index = hf_launcher_claim(lfirst_oid(lc), kind, role, known, rescan);
 
-			room = room && (index < 0 || hf_launcher_start(index));
-		}
+				room = index < 0 || hf_launcher_start(index);
+			}
 	CommitTransactionCommand();
 }
 

@@ -38,6 +38,7 @@ static HfKnown known[HF_TABLES] = {
 	[HF_CALL] = {.name = "provider_call", .columns = 13, .second_name = "provider_call_due_idx"},
 	[HF_PROVIDER] = {.name = "provider", .columns = 6},
 	[HF_PROVIDER_EVENT] = {.name = "provider_event", .columns = 10},
+	[HF_CACHE_PREPARED] = {.name = "cache_prepared", .columns = 3},
 };
 
 /* Counts what the relcache has told us to forget. */

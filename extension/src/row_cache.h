@@ -24,8 +24,9 @@ typedef enum HfTableId
 	HF_CALL,
 	HF_PROVIDER,
 	HF_PROVIDER_EVENT,
+	HF_CACHE_PREPARED,
 } HfTableId;
-#define HF_TABLES (HF_PROVIDER_EVENT + 1)
+#define HF_TABLES (HF_CACHE_PREPARED + 1)
 
 /* What is known of a table, until the relcache says otherwise. */
 typedef struct HfKnown

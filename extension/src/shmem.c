@@ -10,6 +10,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#include "cache_ring.h"
 #include "shmem.h"
 
 #define TRANCHE "holdfast"
@@ -25,13 +26,15 @@ hf_shmem_request(void)
 	if (next_request_hook)
 		next_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(HfShared)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	RequestAddinShmemSpace(MAXALIGN(hf_cache_ring_size()));
+	RequestNamedLWLockTranche(TRANCHE, 2);
 }
 
 static void
 hf_shmem_startup(void)
 {
 	bool found;
+	void *memory;
 
 	if (next_startup_hook)
 		next_startup_hook();
@@ -40,8 +43,10 @@ hf_shmem_startup(void)
 	if (!found)
 	{
 		memset(hf_shared, 0, sizeof(HfShared));
-		hf_shared->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
+		hf_shared->lock = &GetNamedLWLockTranche(TRANCHE)[0].lock;
 	}
+	memory = ShmemInitStruct("holdfast cache ring", hf_cache_ring_size(), &found);
+	hf_cache_ring_attach(memory, found, &GetNamedLWLockTranche(TRANCHE)[1].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 

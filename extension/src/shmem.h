@@ -9,20 +9,28 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
-/* Databases that the launcher can keep track of, with or without a worker. */
-#define HF_WORKERS_MAX 1024
+/* Workers that the launcher can keep track of, needed or not: one of each kind for a database. */
+#define HF_WORKERS_MAX 2048
+
+typedef enum HfWorkerKind
+{
+	HF_WORKER_REAPER,
+	HF_WORKER_CACHE
+} HfWorkerKind;
+#define HF_WORKER_KINDS (HF_WORKER_CACHE + 1)
 
 typedef enum HfWorkerState
 {
 	HF_WORKER_NONE,		  /* the slot is free */
 	HF_WORKER_RUNNING,	  /* started, or about to be */
-	HF_WORKER_NOT_NEEDED, /* has looked: the database does not have the extension */
+	HF_WORKER_NOT_NEEDED, /* has looked: the database has no work for it */
 	HF_WORKER_GONE		  /* exited, or sent away; may be started again at retry_at */
 } HfWorkerState;
 
 typedef struct HfWorkerSlot
 {
 	Oid database;
+	HfWorkerKind kind;
 	Oid role; /* to connect as */
 	HfWorkerState state;
 	pid_t pid; /* 0: not yet known */

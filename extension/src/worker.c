@@ -77,16 +77,22 @@ hf_worker_begin(Datum slot)
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/* Does the database have the extension? In a transaction. If not, the slot says so. */
-bool
-hf_worker_is_needed(void)
+/* The database has no work for this kind of worker: says so in the slot, and exits. */
+void
+hf_worker_leave(void)
 {
-	if (OidIsValid(get_extension_oid("holdfast", true)))
-		return true;
 	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
 	hf_shared->slot[my_slot].state = HF_WORKER_NOT_NEEDED;
 	LWLockRelease(hf_shared->lock);
-	return false;
+	proc_exit(0);
+}
+
+/* Leaves if the database does not have the extension. In a transaction. */
+void
+hf_worker_stay_if_needed(void)
+{
+	if (!OidIsValid(get_extension_oid("holdfast", true)))
+		hf_worker_leave();
 }
 
 /* Waits for time to pass, or for something to do. */

@@ -9,11 +9,14 @@
 #define HF_WORKER_RETRY (2 * USECS_PER_SEC)
 
 extern void hf_worker_register(void);
+extern void hf_launcher_wake_at_commit(void);
 extern void hf_worker_begin(Datum slot);
-extern bool hf_worker_is_needed(void);
+extern void hf_worker_stay_if_needed(void);
+extern void hf_worker_leave(void) pg_attribute_noreturn();
 extern void hf_worker_wait(int64 milliseconds);
 
 extern PGDLLEXPORT void hf_launcher_main(Datum arg);
 extern PGDLLEXPORT void hf_reaper_main(Datum slot);
+extern PGDLLEXPORT void hf_cache_main(Datum slot);
 
 #endif

@@ -11,7 +11,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "pgstat.h"
-#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -49,8 +48,7 @@ hf_reaper_sweep(const char *activity, bool (*step)(HfStore *, int64 *))
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pgstat_report_activity(STATE_RUNNING, activity);
-		if (!hf_worker_is_needed())
-			proc_exit(0);
+		hf_worker_stay_if_needed();
 		store = hf_row_begin("holdfast reaper");
 		more = step(store, &sku);
 		hf_row_end(store);
@@ -73,8 +71,7 @@ hf_reaper_rotate_keys(void)
 	XactIsoLevel = XACT_READ_COMMITTED;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "dropping old idempotency keys");
-	if (!hf_worker_is_needed())
-		proc_exit(0);
+	hf_worker_stay_if_needed();
 	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("rotate_keys"),
 							   PointerGetDatum(buildoidvector(NULL, 0)),
 							   ObjectIdGetDatum(get_namespace_oid("holdfast", true)));

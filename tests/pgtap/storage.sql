@@ -57,7 +57,7 @@ FROM (VALUES ('-1, now(), ''r''', 'received with fewer units than none'),
              ('1, now(), ''b''', 'given back by nobody'),
              ('1, now(), ''z''', 'of a fifth kind')) AS t (line, what);
 SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER BY c.relname, attnum) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid
-    WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attnotnull), 'idempotency_0.status, idempotency_0.response, idempotency_1.status, '
+    WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attnotnull), 'cache_prepared.reason, idempotency_0.status, idempotency_0.response, idempotency_1.status, '
     'idempotency_1.response, payment.owner, payment_event.call, payment_event.reason, provider_call.reference, provider_call.reason, provider_event.amount, '
     'provider_event.currency, simulated_call.original, simulated_call.reason, stock_movement.owner, stock_movement.reference', 'few columns may be NULL');
 SELECT is((SELECT string_agg(DISTINCT relpersistence::text, ', ') FROM pg_class WHERE relnamespace = '_holdfast'::regnamespace AND relkind = 'r'), 'p',
