@@ -111,13 +111,17 @@ COMMENT ON FUNCTION _holdfast.cache_after_ddl() IS 'Event trigger: what DDL mean
 CREATE FUNCTION _holdfast.cache_after_drop() RETURNS event_trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM _holdfast.review_watch(d.objid::regclass, tg_tag || ' ' || d.object_identity)
+    FROM pg_event_trigger_dropped_objects() d
+    WHERE d.classid = 'pg_class'::regclass AND d.objsubid > 0 AND EXISTS (
+        SELECT FROM pg_trigger t WHERE t.tgrelid = d.objid AND t.tgfoid = 'holdfast.invalidate_cache()'::regprocedure);
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
                WHERE d.object_type = 'trigger' AND d.address_names[array_upper(d.address_names, 1)] IN ('holdfast_cache', 'holdfast_cache_truncate')) THEN
         PERFORM _holdfast.abandon_cache(tg_tag || ' of a watched table');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION _holdfast.cache_after_drop() IS 'Event trigger: a watched table, a partition of one, or its trigger was dropped. Definer''s rights: it serves whoever runs DDL.';
+COMMENT ON FUNCTION _holdfast.cache_after_drop() IS 'Event trigger: a watched table, a partition or a column of one, or its trigger was dropped. Definer''s rights: it serves whoever runs DDL.';
 
 CREATE EVENT TRIGGER holdfast_cache_after_ddl ON ddl_command_end
     WHEN TAG IN ('ALTER DOMAIN', 'ALTER TABLE', 'ALTER TRIGGER', 'ALTER TYPE', 'CREATE TABLE', 'CREATE TABLE AS', 'CREATE TRIGGER')

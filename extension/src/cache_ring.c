@@ -444,6 +444,8 @@ hf_cache_ring_unserve(int code, Datum arg)
 	HfCacheDatabase *db = (HfCacheDatabase *) DatumGetPointer(arg);
 
 	(void) code;
+	/* An error may have left the ring's lock with us. */
+	LWLockReleaseAll();
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
 	db->latch = NULL;
 	db->report.connected = false;

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "tcop/utility.h"
@@ -14,13 +13,13 @@
 
 #include "arguments.h"
 #include "cache_ring.h"
+#include "cache_trigger.h"
 #include "cache_xact.h"
 #include "errors.h"
 
 PG_FUNCTION_INFO_V1(holdfast_cache_report);
 PG_FUNCTION_INFO_V1(holdfast_cache_sync);
 PG_FUNCTION_INFO_V1(holdfast_cache_flush);
-PG_FUNCTION_INFO_V1(holdfast_abandon_cache);
 
 #define REASON_LONGEST (HF_CACHE_REASON_MAX - 1)
 
@@ -30,12 +29,12 @@ PG_FUNCTION_INFO_V1(holdfast_abandon_cache);
 static const char *
 hf_cache_state(const HfCacheDatabase *db, const HfCacheReport *report)
 {
+	char trouble[HF_CACHE_ERROR_MAX];
+
 	if (hf_cache_ring_lock == NULL)
 		return "not preloaded";
-	if (db == NULL)
-		return "nothing watched";
-	if (db->latch == NULL)
-		return "no worker";
+	if (db == NULL || db->latch == NULL)
+		return hf_cache_survey(trouble, sizeof(trouble)) == 0 ? "nothing watched" : "no worker";
 	if (report->blocked)
 		return "trigger off";
 	if (!report->connected)
@@ -183,17 +182,5 @@ holdfast_cache_flush(PG_FUNCTION_ARGS)
 				 errmsg("there is nobody to bring changes to the cache"),
 				 errhint("Add holdfast to shared_preload_libraries and restart the server.")));
 	hf_cache_add_everything(reason);
-	PG_RETURN_VOID();
-}
-
-/* _holdfast.abandon_cache(reason text): the same for DDL, of a reason of whatever length. */
-Datum
-holdfast_abandon_cache(PG_FUNCTION_ARGS)
-{
-	char *reason = text_to_cstring(PG_GETARG_TEXT_PP(0));
-
-	reason[pg_mbcliplen(reason, strlen(reason), REASON_LONGEST)] = '\0';
-	hf_cache_add_everything(reason);
-	hf_cache_ask_recheck();
 	PG_RETURN_VOID();
 }

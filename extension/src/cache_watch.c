@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -37,6 +38,10 @@
 PG_FUNCTION_INFO_V1(holdfast_watch);
 PG_FUNCTION_INFO_V1(holdfast_unwatch);
 PG_FUNCTION_INFO_V1(holdfast_review_watch);
+PG_FUNCTION_INFO_V1(holdfast_abandon_cache);
+
+/* DDL that runs now is only our triggers being made. */
+static bool ddl_is_ours = false;
 
 static void
 hf_watch_run(const char *statement)
@@ -156,9 +161,9 @@ hf_watch_fire_always(Oid relid, const char *trigger)
  * trigger.
  */
 static void
-hf_watch_complete(Oid relid, const char *literals)
+hf_watch_add_missing(Oid relid, const char *literals)
 {
-	List *tables = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	List *tables = find_all_inheritors(relid, AccessShareLock, NULL);
 	ListCell *lc;
 
 	foreach(lc, tables)
@@ -176,10 +181,28 @@ hf_watch_complete(Oid relid, const char *literals)
 	}
 }
 
+/* The same, as DDL of our own, which means nothing to the cache. */
+static void
+hf_watch_complete(Oid relid, const char *literals)
+{
+	bool was_ours = ddl_is_ours;
+
+	ddl_is_ours = true;
+	PG_TRY();
+	{
+		hf_watch_add_missing(relid, literals);
+	}
+	PG_FINALLY();
+	{
+		ddl_is_ours = was_ours;
+	}
+	PG_END_TRY();
+}
+
 static void
 hf_watch_drop_all(Oid relid)
 {
-	List *tables = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	List *tables = find_all_inheritors(relid, AccessShareLock, NULL);
 	ListCell *lc;
 
 	hf_watch_drop_trigger(relid, HF_CACHE_TRIGGER);
@@ -276,6 +299,16 @@ hf_watch_kept_literals(Relation rel)
 	return NULL;
 }
 
+/* Abandons the cache for a reason of whatever length, unless the DDL is ours. */
+static void
+hf_watch_abandon(char *reason)
+{
+	if (ddl_is_ours)
+		return;
+	reason[pg_mbcliplen(reason, strlen(reason), HF_CACHE_REASON_MAX - 1)] = '\0';
+	hf_cache_add_everything(reason);
+}
+
 /*
  * _holdfast.review_watch(table regclass, what text): after DDL on a watched table.  Refuses it if
  * the templates do not fit any more, gives new partitions their triggers, and abandons the cache
@@ -300,6 +333,15 @@ holdfast_review_watch(PG_FUNCTION_ARGS)
 	}
 	hf_cache_ask_recheck();
 	if (!PG_ARGISNULL(1))
-		hf_cache_add_everything(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		hf_watch_abandon(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+/* _holdfast.abandon_cache(what text): after DDL that is not on a watched table. */
+Datum
+holdfast_abandon_cache(PG_FUNCTION_ARGS)
+{
+	hf_cache_ask_recheck();
+	hf_watch_abandon(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }

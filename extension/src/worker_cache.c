@@ -78,36 +78,6 @@ hf_cache_note_error(HfCacheWorker *w, const char *error)
 	LWLockRelease(hf_cache_ring_lock);
 }
 
-/* Looks whether all triggers are on, and leaves if there are none. */
-static void
-hf_cache_look_at_triggers(HfCacheWorker *w)
-{
-	char trouble[HF_CACHE_ERROR_MAX];
-	bool was_blocked = w->publisher.blocked;
-	int triggers;
-
-	pg_atomic_write_u32(&w->db->recheck, 0);
-	hf_cache_begin_transaction("looking at the triggers of watched tables");
-	triggers = hf_cache_survey(trouble, sizeof(trouble));
-	hf_cache_end_transaction();
-	w->survey_at = GetCurrentTimestamp() + SURVEY_EVERY;
-	w->publisher.blocked = triggers == 0 || trouble[0] != '\0';
-	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
-	w->db->report.blocked = w->publisher.blocked;
-	LWLockRelease(hf_cache_ring_lock);
-	if (trouble[0] != '\0')
-		hf_cache_note_error(w, trouble);
-	if (w->publisher.blocked && !was_blocked && trouble[0] != '\0')
-		ereport(WARNING,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the cache is off until all watched tables are watched"),
-				 errdetail("%s.", trouble)));
-	if (was_blocked && !w->publisher.blocked)
-		hf_publisher_drift(&w->publisher, "a trigger was off");
-	if (triggers == 0)
-		hf_worker_leave();
-}
-
 /* Redis has failed: closes the connection, and says so if it was not said lately. */
 static void
 hf_cache_fail(HfCacheWorker *w, const char *error)
@@ -201,6 +171,46 @@ hf_cache_work(HfCacheWorker *w)
 	if (w->troubled)
 		ereport(LOG, (errmsg("holdfast has reached Redis again")));
 	w->troubled = false;
+}
+
+/* Nothing is watched any more: takes the heartbeat back, if Redis can be reached, and exits. */
+static void
+hf_cache_leave(HfCacheWorker *w)
+{
+	w->beat_at = 0;
+	if (w->publisher.redis != NULL)
+		hf_cache_work(w);
+	hf_worker_leave();
+}
+
+/* Looks whether all triggers are on, and leaves if there are none. */
+static void
+hf_cache_look_at_triggers(HfCacheWorker *w)
+{
+	char trouble[HF_CACHE_ERROR_MAX];
+	bool was_blocked = w->publisher.blocked;
+	int triggers;
+
+	pg_atomic_write_u32(&w->db->recheck, 0);
+	hf_cache_begin_transaction("looking at the triggers of watched tables");
+	triggers = hf_cache_survey(trouble, sizeof(trouble));
+	hf_cache_end_transaction();
+	w->survey_at = GetCurrentTimestamp() + SURVEY_EVERY;
+	w->publisher.blocked = triggers == 0 || trouble[0] != '\0';
+	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
+	w->db->report.blocked = w->publisher.blocked;
+	LWLockRelease(hf_cache_ring_lock);
+	if (trouble[0] != '\0')
+		hf_cache_note_error(w, trouble);
+	if (w->publisher.blocked && !was_blocked && trouble[0] != '\0')
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the cache is off until all watched tables are watched"),
+				 errdetail("%s.", trouble)));
+	if (was_blocked && !w->publisher.blocked)
+		hf_publisher_drift(&w->publisher, "a trigger was off");
+	if (triggers == 0)
+		hf_cache_leave(w);
 }
 
 /* Lets keys gather: nobody wakes us for a moment. */
