@@ -29,7 +29,7 @@ test-memory:   ## run the pgTAP suite under valgrind
 
 format:        ## lay out the C sources
 	@tools/install-packages check
-	clang-format -i extension/src/*.[ch]
+	clang-format -i $(wildcard $(addsuffix /src/*.[ch],extension api))
 
 clean:         ## remove what was built
 	@$(MAKE) -s --no-print-directory -C extension clean

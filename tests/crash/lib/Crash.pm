@@ -1,7 +1,7 @@
-# What the crash tests share: a private server, SQL, sessions that stay open, killing, waiting.
+# What the crash tests share: private servers, SQL, sessions that stay open, killing, waiting.
 #
-# A test calls stack() first, which runs it again under tools/with-stack; so each test has a server
-# of its own, and nothing is left of it afterwards.
+# A test calls stack() first, which runs it again under tools/with-stack; so each test has a
+# PostgreSQL and a Redis of its own, and nothing is left of them afterwards.
 package Crash;
 use strict;
 use warnings;
@@ -14,7 +14,8 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(stack sql sql_status wait_for as_server server_dir server_gone postmaster_pid
-	start_server log_text reaper_pid build_hammer storm check_storm new_owner);
+	start_server log_text reaper_pid build_hammer storm check_storm new_owner
+	redis redis_pid kill_redis start_redis stop cont);
 
 my $root = dirname(__FILE__) . '/../../..';
 
@@ -28,18 +29,24 @@ sub stack
 	exec(@$wrapper, "$root/tools/with-stack", @options, '--', $^X, $0) or die "with-stack: $!\n";
 }
 
+# Runs a command; returns its status and all that it prints.
+sub run_command
+{
+	my $pid = open3(my $in, my $out, undef, @_);
+	close($in);
+	my $text = join('', <$out>);
+	waitpid($pid, 0);
+	chomp $text;
+	return ($?, $text);
+}
+
 sub psql
 {
 	my ($statement, %where) = @_;
 	my @command = ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=sqlstate');
 	push @command, '-d', $where{db} if defined $where{db};
 	push @command, '-p', $where{port} if defined $where{port};
-	my $pid = open3(my $in, my $out, undef, @command, '-c', $statement);
-	close($in);
-	my $text = join('', <$out>);
-	waitpid($pid, 0);
-	chomp $text;
-	return ($?, $text);
+	return run_command(@command, '-c', $statement);
 }
 
 # The output of a statement, which must succeed; "a|b" lines. Options: db, port.
@@ -167,6 +174,65 @@ sub reaper_pid
 	my ($db, %where) = @_;
 	return sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'holdfast reaper' AND datname = '$db'",
 		db => 'postgres', %where);
+}
+
+# What Redis answers to a command, as redis-cli prints it; '' if it does not answer within 10 s.
+sub redis
+{
+	my ($status, $text) = run_command('timeout', 10, 'redis-cli', '-s', $ENV{HF_REDIS}, @_);
+	return $status ? '' : $text;
+}
+
+# The pid of Redis, or nothing if it does not run.
+sub redis_pid
+{
+	open(my $file, '<', $ENV{HF_REDIS_PID}) or return;
+	my $pid = <$file> // return;
+	chomp $pid;
+	return (grep { $_ == $pid } server_pids(dirname($ENV{HF_REDIS_LOG})))[0];
+}
+
+my $redis;
+
+# Ends Redis by a signal, KILL by default; returns whether it is gone. Without --expect-crash the
+# test has to start it again before it ends. One that we started we have to bury ourselves.
+sub kill_redis
+{
+	my ($signal) = @_;
+	my $pid = redis_pid() // return 0;
+	kill($signal // 'KILL', $pid);
+	return wait_for(10, sub { (!$redis || waitpid($redis, WNOHANG)) && !defined redis_pid() });
+}
+
+# Starts Redis, which is not running; options as for redis-server. Returns whether it answers.
+sub start_redis
+{
+	$redis = spawn('redis-server', $ENV{HF_REDIS_CONF}, @_);
+	return wait_for(10, sub { redis('ping') =~ /^(PONG|NOAUTH)/ || waitpid($redis, WNOHANG) })
+		&& defined redis_pid();
+}
+
+sub is_stopped
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/stat") or return 0;
+	return <$file> =~ /\) T /;
+}
+
+# Freezes a process, Redis by default; returns whether it stands still.
+sub stop
+{
+	my ($pid) = @_;
+	$pid //= redis_pid() // return 0;
+	kill('STOP', $pid);
+	return wait_for(10, sub { is_stopped($pid) });
+}
+
+# Lets it go on.
+sub cont
+{
+	my ($pid) = @_;
+	return kill('CONT', $pid // redis_pid() // return 0);
 }
 
 my $owners = 0;
