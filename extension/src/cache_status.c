@@ -26,15 +26,21 @@ PG_FUNCTION_INFO_V1(holdfast_cache_flush);
 /* A reader leaves the cache when it has had no heartbeat for so long (docs/cache-protocol.md). */
 #define BEAT_LIFE (1500 * INT64CONST(1000))
 
+static bool
+hf_cache_nothing_is_watched(void)
+{
+	char trouble[1];
+
+	return hf_cache_survey(trouble, sizeof(trouble)) == 0;
+}
+
 static const char *
 hf_cache_state(const HfCacheDatabase *db, const HfCacheReport *report)
 {
-	char trouble[HF_CACHE_ERROR_MAX];
-
 	if (hf_cache_ring_lock == NULL)
 		return "not preloaded";
 	if (db == NULL || db->latch == NULL)
-		return hf_cache_survey(trouble, sizeof(trouble)) == 0 ? "nothing watched" : "no worker";
+		return hf_cache_nothing_is_watched() ? "nothing watched" : "no worker";
 	if (report->blocked)
 		return "trigger off";
 	if (!report->connected)
@@ -150,12 +156,15 @@ holdfast_cache_sync(PG_FUNCTION_ARGS)
 	{
 		int64 left = (deadline - GetCurrentTimestamp()) / 1000;
 
+		/* The worker has taken the heartbeat with it. */
+		if (db->latch == NULL && hf_cache_nothing_is_watched())
+			break;
 		if (left <= 0)
 		{
 			ConditionVariableCancelSleep();
 			hf_cache_raise_behind(db);
 		}
-		(void) ConditionVariableTimedSleep(&db->round_end, Min(left + 1, 1000), PG_WAIT_EXTENSION);
+		(void) ConditionVariableTimedSleep(&db->round_end, Min(left + 1, 100), PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
 	PG_RETURN_VOID();

@@ -216,7 +216,7 @@ hf_watch_changed(const char *what, Oid relid)
 {
 	hf_cache_add_everything(psprintf("%s %s", what, get_rel_name(relid)));
 	hf_cache_ask_recheck();
-	hf_launcher_wake_at_commit();
+	hf_launcher_want_cache_at_commit();
 }
 
 /* watch(table regclass, VARIADIC templates text[]) */
@@ -305,6 +305,8 @@ hf_watch_abandon(char *reason)
 {
 	if (ddl_is_ours)
 		return;
+	hf_cache_ask_recheck();
+	hf_launcher_want_cache_at_commit();
 	reason[pg_mbcliplen(reason, strlen(reason), HF_CACHE_REASON_MAX - 1)] = '\0';
 	hf_cache_add_everything(reason);
 }
@@ -331,7 +333,6 @@ holdfast_review_watch(PG_FUNCTION_ARGS)
 		hf_watch_complete(relid, literals);
 		SPI_finish();
 	}
-	hf_cache_ask_recheck();
 	if (!PG_ARGISNULL(1))
 		hf_watch_abandon(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();
@@ -341,7 +342,6 @@ holdfast_review_watch(PG_FUNCTION_ARGS)
 Datum
 holdfast_abandon_cache(PG_FUNCTION_ARGS)
 {
-	hf_cache_ask_recheck();
 	hf_watch_abandon(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }

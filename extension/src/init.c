@@ -28,5 +28,6 @@ _PG_init(void)
 	{
 		hf_shmem_register();
 		hf_worker_register();
+		hf_worker_away_register();
 	}
 }

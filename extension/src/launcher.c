@@ -10,31 +10,28 @@
  *
  * Life of a worker: the launcher finds a database it knows nothing of, claims a slot and starts a
  * worker there; the worker looks for the extension, and either stays or marks the slot "not
- * needed" and exits.  CREATE EXTENSION and watch() wake the launcher at commit
- * (holdfast_wake_workers), which then looks again; databases copied from a template are found by
- * looking again every RESCAN.  A worker that exits for any other reason is started again after
- * HF_WORKER_RETRY, and later and later if it keeps failing, as long as its database exists.
+ * needed" and exits.  CREATE EXTENSION wakes the launcher at commit (holdfast_wake_workers),
+ * which then looks again; databases copied from a template are found by looking again every
+ * RESCAN.  A worker that exits for any other reason is started again after HF_WORKER_RETRY, and
+ * later and later if it keeps failing, as long as its database exists.
  *
- * Commands that need a database for themselves (DROP DATABASE, renaming, CREATE DATABASE from it,
- * moving it) send its workers away first, for as long as AWAY, so that they need no FORCE.
+ * A cache worker is started where one is wanted: by watch() and other DDL when it has committed,
+ * and by the reaper, which looks for triggers when it is started and every minute.
  *
  * On a standby nothing runs until it is promoted.
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/heapam.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
-#include "commands/defrem.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "tcop/utility.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
@@ -46,12 +43,56 @@
 #include "worker.h"
 
 #define RESCAN (60 * USECS_PER_SEC)
-#define AWAY   (10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(holdfast_wake_workers);
 
-static ProcessUtility_hook_type next_utility_hook = NULL;
 static bool wake_at_commit = false;
+static bool want_cache_at_commit = false;
+
+/* The slot of the database's worker, or a free one, or NULL. The caller holds the lock. */
+static HfWorkerSlot *
+hf_launcher_find_slot(Oid database, HfWorkerKind kind)
+{
+	HfWorkerSlot *unused = NULL;
+
+	for (int i = 0; i < HF_WORKERS_MAX; i++)
+	{
+		HfWorkerSlot *slot = &hf_shared->slot[i];
+
+		if (slot->state == HF_WORKER_NONE)
+			unused = unused == NULL ? slot : unused;
+		else if (slot->database == database && slot->kind == kind)
+			return slot;
+	}
+	return unused;
+}
+
+/*
+ * Asks for a cache worker in this database, unless it has one; one that is about to leave is
+ * started again. Only stores and a latch, so it cannot fail.
+ */
+void
+hf_launcher_want_cache(void)
+{
+	HfWorkerSlot *slot;
+
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	slot = hf_launcher_find_slot(MyDatabaseId, HF_WORKER_CACHE);
+	if (slot != NULL)
+	{
+		slot->wanted = true;
+		if (slot->state == HF_WORKER_NONE || slot->state == HF_WORKER_NOT_NEEDED)
+		{
+			slot->database = MyDatabaseId;
+			slot->kind = HF_WORKER_CACHE;
+			slot->failures = 0;
+			slot->state = HF_WORKER_WANTED;
+			if (hf_shared->launcher)
+				SetLatch(hf_shared->launcher);
+		}
+	}
+	LWLockRelease(hf_shared->lock);
+}
 
 /* Asks the launcher to look at all databases again; only stores and a latch, so it cannot fail. */
 static void
@@ -71,13 +112,14 @@ hf_worker_at_transaction_end(XactEvent event, void *arg)
 	(void) arg;
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
 		hf_launcher_wake();
+	if (event == XACT_EVENT_COMMIT && want_cache_at_commit)
+		hf_launcher_want_cache();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		wake_at_commit = false;
+		wake_at_commit = want_cache_at_commit = false;
 }
 
-/* Has the launcher look for workers to be started once the transaction has committed. */
-void
-hf_launcher_wake_at_commit(void)
+static void
+hf_worker_ask_at_commit(bool *what)
 {
 	static bool registered = false;
 
@@ -86,96 +128,22 @@ hf_launcher_wake_at_commit(void)
 	if (!registered)
 		RegisterXactCallback(hf_worker_at_transaction_end, NULL);
 	registered = true;
-	wake_at_commit = true;
+	*what = true;
+}
+
+/* Has a cache worker started in this database once the transaction has committed. */
+void
+hf_launcher_want_cache_at_commit(void)
+{
+	hf_worker_ask_at_commit(&want_cache_at_commit);
 }
 
 Datum
 holdfast_wake_workers(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	hf_launcher_wake_at_commit();
+	hf_worker_ask_at_commit(&wake_at_commit);
 	PG_RETURN_VOID();
-}
-
-/* Sends the workers of a database away for a while. */
-static void
-hf_worker_send_away(Oid database)
-{
-	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < HF_WORKERS_MAX; i++)
-	{
-		HfWorkerSlot *slot = &hf_shared->slot[i];
-
-		if (slot->state != HF_WORKER_RUNNING || slot->database != database)
-			continue;
-		slot->retry_at = GetCurrentTimestamp() + AWAY;
-		if (slot->pid != 0)
-			kill(slot->pid, SIGTERM);
-	}
-	LWLockRelease(hf_shared->lock);
-}
-
-/* The database that a command needs for itself, or NULL. */
-static const char *
-hf_utility_database(Node *command)
-{
-	ListCell *lc;
-
-	switch (nodeTag(command))
-	{
-		case T_DropdbStmt:
-			return ((DropdbStmt *) command)->dbname;
-		case T_RenameStmt:
-			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE
-				? ((RenameStmt *) command)->subname
-				: NULL;
-		case T_AlterDatabaseStmt:
-			foreach(lc, ((AlterDatabaseStmt *) command)->options)
-				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
-					return ((AlterDatabaseStmt *) command)->dbname;
-			return NULL;
-		case T_CreatedbStmt:
-			foreach(lc, ((CreatedbStmt *) command)->options)
-				if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0 &&
-					((DefElem *) lfirst(lc))->arg != NULL)
-					return defGetString((DefElem *) lfirst(lc));
-			return "template1";
-		default:
-			return NULL;
-	}
-}
-
-/* Not every minor version of PostgreSQL lends us its own function for it. */
-static bool
-hf_may_create_databases(Oid role)
-{
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool may = superuser_arg(role) ||
-		(HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb);
-
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return may;
-}
-
-static void
-hf_worker_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-				  ProcessUtilityContext context, ParamListInfo params,
-				  QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
-{
-	const char *name = hf_shared ? hf_utility_database(statement->utilityStmt) : NULL;
-	Oid database = name ? get_database_oid(name, true) : InvalidOid;
-
-	/* Only for those whose command has a chance; the command itself does the checking. */
-	if (OidIsValid(database) &&
-		(pg_database_ownercheck(database, GetUserId()) || hf_may_create_databases(GetUserId())))
-		hf_worker_send_away(database);
-	if (next_utility_hook)
-		next_utility_hook(statement, query, read_only_tree, context, params, environment, dest,
-						  completion);
-	else
-		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment,
-								dest, completion);
 }
 
 /* Called by _PG_init while libraries are preloaded. */
@@ -192,9 +160,6 @@ hf_worker_register(void)
 	strlcpy(worker.bgw_library_name, "holdfast", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "hf_launcher_main", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
-
-	next_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = hf_worker_utility;
 }
 
 /*
@@ -316,28 +281,20 @@ hf_launcher_clean_slots(List *databases)
 	LWLockRelease(hf_shared->lock);
 }
 
-/* The slot of the database's worker, or a free one, or NULL. The caller holds the lock. */
-static HfWorkerSlot *
-hf_launcher_find_slot(Oid database, HfWorkerKind kind)
+/* Is a worker to be started that was not there before? The caller holds the lock. */
+static bool
+hf_launcher_is_new(const HfWorkerSlot *slot, HfWorkerKind kind, bool rescan)
 {
-	HfWorkerSlot *unused = NULL;
-
-	for (int i = 0; i < HF_WORKERS_MAX; i++)
-	{
-		HfWorkerSlot *slot = &hf_shared->slot[i];
-
-		if (slot->state == HF_WORKER_NONE)
-			unused = unused == NULL ? slot : unused;
-		else if (slot->database == database && slot->kind == kind)
-			return slot;
-	}
-	return unused;
+	if (kind == HF_WORKER_CACHE)
+		return slot->state == HF_WORKER_WANTED;
+	return slot->state == HF_WORKER_NONE || (slot->state == HF_WORKER_NOT_NEEDED && rescan);
 }
 
 /*
  * Marks the slot of a database as running if a worker is to be started there now, and returns its
- * number, or -1.  `known`: those whose worker has gone; else those of which nothing is known, and,
- * with `rescan`, those where none was needed when we last looked.
+ * number, or -1.  `known`: those whose worker has gone; else new ones: reapers where nothing is
+ * known of the database, and, with `rescan`, where none was needed when we last looked; cache
+ * workers where one is wanted.
  */
 static int
 hf_launcher_claim(Oid database, HfWorkerKind kind, Oid role, bool known, bool rescan)
@@ -350,7 +307,7 @@ hf_launcher_claim(Oid database, HfWorkerKind kind, Oid role, bool known, bool re
 	slot = hf_launcher_find_slot(database, kind);
 	if (slot != NULL &&
 		(known ? slot->state == HF_WORKER_GONE && slot->retry_at <= now
-			   : slot->state == HF_WORKER_NONE || (slot->state == HF_WORKER_NOT_NEEDED && rescan)))
+			   : hf_launcher_is_new(slot, kind, rescan)))
 	{
 		if (slot->state == HF_WORKER_NONE)
 			slot->failures = 0;

@@ -232,6 +232,7 @@ hf_redis_element(HfRedis *redis, int index, HfRedisAnswer *answer)
 static bool
 hf_redis_ask(HfRedis *redis, HfRedisAnswer *answer, int argc, const char **argv)
 {
+	memset(answer, 0, sizeof(*answer));
 	return hf_redis_send(redis, argc, argv, NULL) && hf_redis_receive(redis, answer);
 }
 

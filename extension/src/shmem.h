@@ -24,6 +24,7 @@ typedef enum HfWorkerState
 	HF_WORKER_NONE,		  /* the slot is free */
 	HF_WORKER_RUNNING,	  /* started, or about to be */
 	HF_WORKER_NOT_NEEDED, /* has looked: the database has no work for it */
+	HF_WORKER_WANTED,	  /* somebody has asked for it */
 	HF_WORKER_GONE		  /* exited, or sent away; may be started again at retry_at */
 } HfWorkerState;
 
@@ -37,6 +38,7 @@ typedef struct HfWorkerSlot
 	TimestampTz started_at;
 	TimestampTz retry_at;
 	int failures; /* in a row, up to 5 */
+	bool wanted;  /* asked for since it last looked whether it is needed */
 } HfWorkerSlot;
 
 typedef struct HfShared

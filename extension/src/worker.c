@@ -77,12 +77,23 @@ hf_worker_begin(Datum slot)
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* To be called before looking whether there is work: who asks for it from now on is not missed. */
+void
+hf_worker_begin_looking(void)
+{
+	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
+	hf_shared->slot[my_slot].wanted = false;
+	LWLockRelease(hf_shared->lock);
+}
+
 /* The database has no work for this kind of worker: says so in the slot, and exits. */
 void
 hf_worker_leave(void)
 {
+	HfWorkerSlot *slot = &hf_shared->slot[my_slot];
+
 	LWLockAcquire(hf_shared->lock, LW_EXCLUSIVE);
-	hf_shared->slot[my_slot].state = HF_WORKER_NOT_NEEDED;
+	slot->state = slot->wanted ? HF_WORKER_WANTED : HF_WORKER_NOT_NEEDED;
 	LWLockRelease(hf_shared->lock);
 	proc_exit(0);
 }

@@ -9,9 +9,12 @@
 #define HF_WORKER_RETRY (2 * USECS_PER_SEC)
 
 extern void hf_worker_register(void);
-extern void hf_launcher_wake_at_commit(void);
+extern void hf_worker_away_register(void);
+extern void hf_launcher_want_cache(void);
+extern void hf_launcher_want_cache_at_commit(void);
 extern void hf_worker_begin(Datum slot);
 extern void hf_worker_stay_if_needed(void);
+extern void hf_worker_begin_looking(void);
 extern void hf_worker_leave(void) pg_attribute_noreturn();
 extern void hf_worker_wait(int64 milliseconds);
 

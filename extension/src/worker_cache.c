@@ -191,6 +191,7 @@ hf_cache_look_at_triggers(HfCacheWorker *w)
 	bool was_blocked = w->publisher.blocked;
 	int triggers;
 
+	hf_worker_begin_looking();
 	pg_atomic_write_u32(&w->db->recheck, 0);
 	hf_cache_begin_transaction("looking at the triggers of watched tables");
 	triggers = hf_cache_survey(trouble, sizeof(trouble));

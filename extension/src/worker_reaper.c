@@ -2,7 +2,8 @@
  * worker_reaper.c
  *		The background worker that tidies up one database (reaper.c), sweep after sweep.
  *
- * Besides holds and lanes it looks after idempotency keys.  An error ends the process; the launcher
+ * Besides holds and lanes it looks after idempotency keys, and that watched tables have a cache
+ * worker.  An error ends the process; the launcher
  * starts it again.  Between sweeps it holds nothing: no transaction, no snapshot, no lock.
  */
 #include "postgres.h"
@@ -16,6 +17,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "cache_trigger.h"
 #include "guc.h"
 #include "reaper.h"
 #include "worker.h"
@@ -57,6 +59,21 @@ hf_reaper_sweep(const char *activity, bool (*step)(HfStore *, int64 *))
 	}
 }
 
+/* Asks for a cache worker if tables are watched. Whoever watches one asks for it too. */
+static void
+hf_reaper_look_at_watches(void)
+{
+	char trouble[1];
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	hf_worker_stay_if_needed();
+	if (hf_cache_survey(trouble, sizeof(trouble)) > 0)
+		hf_launcher_want_cache();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
 /*
  * Drops old idempotency keys if it is time, by the function that does so for everybody: it runs
  * with its owner's rights, and is looked up without those of the worker, which has none.
@@ -86,6 +103,7 @@ void
 hf_reaper_main(Datum slot)
 {
 	TimestampTz rotate_at = 0;
+	TimestampTz look_at = 0;
 
 	hf_worker_begin(slot);
 	for (;;)
@@ -93,6 +111,11 @@ hf_reaper_main(Datum slot)
 		TimestampTz start = GetCurrentTimestamp();
 		int64 took;
 
+		if (start >= look_at)
+		{
+			hf_reaper_look_at_watches();
+			look_at = start + 60 * USECS_PER_SEC;
+		}
 		hf_reaper_sweep("ending expired holds", hf_reaper_expire_step);
 		hf_reaper_sweep("merging calm lanes", hf_reaper_merge_step);
 		/* Not at every sweep: if somebody has the old keys open, others wait a moment behind us. */
