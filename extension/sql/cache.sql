@@ -52,7 +52,7 @@ SELECT r.state, pg_catalog.round(r.lag_ms::numeric, 3) AS lag_ms, r.backlog, r.p
        pg_catalog.round(r.ring_used::numeric, 4) AS ring_used
 FROM _holdfast.cache_report() r;
 COMMENT ON VIEW holdfast.cache_status IS
-'How the cache of this database does, since the server was started. state: on; behind (no heartbeat lately); no redis; trigger off (of a watched table; see watched); no worker; nothing watched; not preloaded. lag_ms: milliseconds from the oldest commit that Redis does not have, or of the last round. backlog: keys not yet published. coalesced: keys that were spared, because another one was the same. lost: commits whose keys were not kept, each of which raised the generation. generation: the number in all names in Redis, why and when it was last raised, and how often.';
+'How the cache of this database does, since the server was started. state: on; behind (no heartbeat lately); no redis; trigger off (of a watched table; see watched); no worker; nothing watched; not preloaded. lag_ms: milliseconds from the oldest commit that Redis does not have, or of the last round. backlog: keys not yet published. coalesced: keys that were spared, because another one was the same. lost: transactions whose keys did not fit into the ring, which raised the generation. generation: the number in all names in Redis, why and when it was last raised, and how often.';
 COMMENT ON COLUMN holdfast.cache_status.ring_used IS 'Part of holdfast.cache_ring_size in use, by all databases.';
 
 CREATE FUNCTION holdfast.cache_sync(p_timeout interval DEFAULT '5 seconds') RETURNS void

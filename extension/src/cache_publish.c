@@ -229,7 +229,7 @@ hf_publisher_least_generation(void)
 }
 
 static void
-hf_publisher_report_raise(HfPublisher *p, int64 generation, uint32 lost)
+hf_publisher_report_raise(HfPublisher *p, int64 generation, uint32 wanted)
 {
 	HfCacheReport *report = &p->db->report;
 
@@ -237,36 +237,35 @@ hf_publisher_report_raise(HfPublisher *p, int64 generation, uint32 lost)
 	report->generation = generation;
 	report->raised_at = report->beat_at = GetCurrentTimestamp();
 	report->raised++;
-	report->lost += lost;
 	strlcpy(report->reason, p->adrift_reason, HF_CACHE_REASON_MAX);
 	strlcpy(report->run_id, hf_redis_run_id(p->redis), HF_CACHE_RUN_ID_MAX);
 	report->settings = p->settings;
-	pg_atomic_fetch_sub_u32(&p->db->lost, lost);
+	pg_atomic_fetch_sub_u32(&p->db->abandon, wanted);
 	LWLockRelease(hf_cache_ring_lock);
 	p->adrift = false;
 }
 
 /*
- * Abandons the whole cache.  Commits that are counted as lost after the count was read are left
+ * Abandons the whole cache.  Commits that want it after their number was read are left
  * for the next time; entries that were ready before are covered.
  */
 static bool
 hf_publisher_raise(HfPublisher *p)
 {
-	uint32 lost;
+	uint32 wanted;
 	HfRedisAnswer answer;
 
 	LWLockAcquire(hf_cache_ring_lock, LW_SHARED);
-	lost = pg_atomic_read_u32(&p->db->lost);
-	if (lost > 0)
-		hf_publisher_drift(p, p->db->lost_reason);
+	wanted = pg_atomic_read_u32(&p->db->abandon);
+	if (wanted > 0)
+		hf_publisher_drift(p, p->db->abandon_reason);
 	LWLockRelease(hf_cache_ring_lock);
 	hf_cache_ring_empty(p->db);
 	if (!hf_publisher_run(p, raise_script, hf_publisher_least_generation(), &answer))
 		return false;
 	if (answer.type != HF_REDIS_TEXT || atoll(answer.text) <= 0)
 		return false;
-	hf_publisher_report_raise(p, atoll(answer.text), lost);
+	hf_publisher_report_raise(p, atoll(answer.text), wanted);
 	return true;
 }
 
@@ -374,7 +373,7 @@ hf_publisher_work(HfPublisher *p)
 {
 	int entries;
 
-	if ((p->adrift || pg_atomic_read_u32(&p->db->lost) > 0) && !hf_publisher_raise(p))
+	if ((p->adrift || pg_atomic_read_u32(&p->db->abandon) > 0) && !hf_publisher_raise(p))
 		return false;
 	hf_cache_ring_take(p->db);
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);

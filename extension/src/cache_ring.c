@@ -104,7 +104,7 @@ hf_cache_ring_init_database(HfCacheDatabase *db)
 	memset(db, 0, sizeof(HfCacheDatabase));
 	pg_atomic_init_u32(&db->ready, 0);
 	pg_atomic_init_u64(&db->ready_keys, 0);
-	pg_atomic_init_u32(&db->lost, 0);
+	pg_atomic_init_u32(&db->abandon, 0);
 	pg_atomic_init_u32(&db->asleep, 0);
 	pg_atomic_init_u32(&db->recheck, 0);
 	pg_atomic_init_u32(&db->prepared, 0);
@@ -147,19 +147,21 @@ hf_cache_ring_free_entry(HfCacheDatabase *db, uint32 entry)
 	db->used -= count;
 }
 
-/* Frees so many entries of a list, and returns where it goes on. The caller holds the lock. */
-static uint32
-hf_cache_ring_free_list(HfCacheDatabase *db, uint32 entry, int entries)
+/* Frees up to `entries` of a list, and returns how many there were. The caller holds the lock. */
+static int
+hf_cache_ring_free_list(HfCacheDatabase *db, uint32 *list, int entries)
 {
-	for (; entries > 0 && entry != 0; entries--)
-	{
-		uint32 next = hf_cache_ring_entry(entry)->link;
+	int count = 0;
 
+	for (; *list != 0 && count < entries; count++)
+	{
+		uint32 entry = *list;
+
+		*list = hf_cache_ring_entry(entry)->link;
 		pg_atomic_fetch_sub_u64(&db->ready_keys, hf_cache_ring_entry(entry)->nkeys);
 		hf_cache_ring_free_entry(db, entry);
-		entry = next;
 	}
-	return entry;
+	return count;
 }
 
 /* Moves what is ready behind what was taken before, oldest first. The caller holds the lock. */
@@ -201,7 +203,7 @@ hf_cache_ring_reclaim(void)
 		if (db->latch != NULL || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(db->database)))
 			continue;
 		hf_cache_ring_take_locked(db);
-		(void) hf_cache_ring_free_list(db, db->taken_first, PG_INT32_MAX);
+		(void) hf_cache_ring_free_list(db, &db->taken_first, PG_INT32_MAX);
 		hf_cache_ring_init_database(db);
 		return db;
 	}
@@ -238,13 +240,6 @@ hf_cache_ring_database(bool make)
 	return my_database;
 }
 
-/* The most bytes of keys that one database may have in the ring; the rest is for the others. */
-static uint32
-hf_cache_ring_quota(void)
-{
-	return ring->nblocks - ring->nblocks / 4;
-}
-
 /* The most bytes of keys that one transaction hands over; more than that is "everything". */
 Size
 hf_cache_ring_largest(void)
@@ -252,11 +247,12 @@ hf_cache_ring_largest(void)
 	return ring == NULL ? 0 : (Size) ring->nblocks / 4 * NEXT_ROOM;
 }
 
+/* The caller holds the lock. */
 static void
-hf_cache_ring_note_lost(HfCacheDatabase *db, const char *reason)
+hf_cache_ring_note_abandon(HfCacheDatabase *db, const char *reason)
 {
-	if (pg_atomic_fetch_add_u32(&db->lost, 1) == 0)
-		strlcpy(db->lost_reason, reason, HF_CACHE_REASON_MAX);
+	if (pg_atomic_fetch_add_u32(&db->abandon, 1) == 0)
+		strlcpy(db->abandon_reason, reason, HF_CACHE_REASON_MAX);
 }
 
 /* Takes `count` chained blocks, or returns 0. The caller holds the lock. */
@@ -266,7 +262,8 @@ hf_cache_ring_get(HfCacheDatabase *db, uint32 count)
 	uint32 first = ring->free;
 	uint32 last = first;
 
-	if (db->used + count > hf_cache_ring_quota())
+	/* One database leaves a quarter to the others. */
+	if (db->used + count > ring->nblocks - ring->nblocks / 4)
 		return 0;
 	for (uint32 i = 1; last != 0 && i < count; i++)
 		last = hf_cache_ring_block(last)->next;
@@ -308,14 +305,16 @@ hf_cache_ring_reserve(const char *keys, Size length, int nkeys)
 {
 	HfCacheDatabase *db = my_database;
 	uint32 count = length <= FIRST_ROOM ? 1 : 1 + (length - FIRST_ROOM + NEXT_ROOM - 1) / NEXT_ROOM;
+	uint32 ready;
 
 	Assert(reserved == 0);
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
 	reserved = hf_cache_ring_get(db, count);
 	if (reserved == 0 && pg_atomic_read_u32(&db->ready) != 0)
 	{
-		hf_cache_ring_note_lost(db, "the ring was full");
-		(void) hf_cache_ring_free_list(db, pg_atomic_exchange_u32(&db->ready, 0), PG_INT32_MAX);
+		hf_cache_ring_note_abandon(db, HF_CACHE_RING_FULL);
+		ready = pg_atomic_exchange_u32(&db->ready, 0);
+		db->report.lost += hf_cache_ring_free_list(db, &ready, PG_INT32_MAX);
 		reserved = hf_cache_ring_get(db, count);
 	}
 	LWLockRelease(hf_cache_ring_lock);
@@ -359,14 +358,15 @@ hf_cache_ring_drop(void)
 }
 
 /*
- * Counts a commit whose keys are not handed over: the whole cache is to be abandoned. Cannot
- * fail.
+ * Has the whole cache abandoned: the change is visible, and its keys are not handed over; `lost`:
+ * though they should have been. Cannot fail.
  */
 void
-hf_cache_ring_lose(const char *reason)
+hf_cache_ring_abandon(const char *reason, bool lost)
 {
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
-	hf_cache_ring_note_lost(my_database, reason);
+	hf_cache_ring_note_abandon(my_database, reason);
+	my_database->report.lost += lost ? 1 : 0;
 	LWLockRelease(hf_cache_ring_lock);
 	hf_cache_ring_wake(my_database);
 }
@@ -424,7 +424,7 @@ void
 hf_cache_ring_free(HfCacheDatabase *db, int entries)
 {
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
-	db->taken_first = hf_cache_ring_free_list(db, db->taken_first, entries);
+	(void) hf_cache_ring_free_list(db, &db->taken_first, entries);
 	LWLockRelease(hf_cache_ring_lock);
 }
 
@@ -434,7 +434,7 @@ hf_cache_ring_empty(HfCacheDatabase *db)
 {
 	LWLockAcquire(hf_cache_ring_lock, LW_EXCLUSIVE);
 	hf_cache_ring_take_locked(db);
-	db->taken_first = hf_cache_ring_free_list(db, db->taken_first, PG_INT32_MAX);
+	(void) hf_cache_ring_free_list(db, &db->taken_first, PG_INT32_MAX);
 	LWLockRelease(hf_cache_ring_lock);
 }
 

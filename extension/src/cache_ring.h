@@ -19,6 +19,8 @@
 #define HF_CACHE_ERROR_MAX	256
 #define HF_CACHE_RUN_ID_MAX 64
 
+#define HF_CACHE_RING_FULL "the ring was full"
+
 /* What the worker tells about itself. */
 typedef struct HfCacheReport
 {
@@ -31,7 +33,7 @@ typedef struct HfCacheReport
 	int64 lag; /* microseconds from commit to Redis, the longest of the last round */
 	int64 published;
 	int64 coalesced;
-	int64 lost;
+	int64 lost; /* entries that were not kept */
 	int64 raised;
 	char error[HF_CACHE_ERROR_MAX];
 	TimestampTz error_at;
@@ -45,7 +47,7 @@ typedef struct HfCacheDatabase
 	Oid database;				   /* ring lock; InvalidOid: free */
 	pg_atomic_uint32 ready;		   /* newest entry of a committed transaction; 0: none */
 	pg_atomic_uint64 ready_keys;   /* in entries that the worker has not published */
-	pg_atomic_uint32 lost;		   /* commits since the last raise whose keys are nowhere */
+	pg_atomic_uint32 abandon;	   /* commits that want the generation to be raised */
 	pg_atomic_uint32 asleep;	   /* the worker wants to be woken by the next commit */
 	pg_atomic_uint32 recheck;	   /* the worker is to look at the triggers again */
 	pg_atomic_uint32 prepared;	   /* the worker is to look for keys in the table */
@@ -53,12 +55,12 @@ typedef struct HfCacheDatabase
 	pg_atomic_uint64 round_done;   /* the last one that came to its end */
 	pg_atomic_uint64 round_wanted; /* somebody waits for it */
 	ConditionVariable round_end;
-	uint32 used;						   /* ring lock: blocks in use */
-	uint32 taken_first;					   /* worker only: entries it has taken and not */
-	uint32 taken_last;					   /* published yet, oldest first; 0: none */
-	Latch *latch;						   /* ring lock: of the worker; NULL: not running */
-	char lost_reason[HF_CACHE_REASON_MAX]; /* ring lock: of the first that was lost */
-	HfCacheReport report;				   /* ring lock; written by the worker */
+	uint32 used;							  /* ring lock: blocks in use */
+	uint32 taken_first;						  /* worker only: entries it has taken and not */
+	uint32 taken_last;						  /* published yet, oldest first; 0: none */
+	Latch *latch;							  /* ring lock: of the worker; NULL: not running */
+	char abandon_reason[HF_CACHE_REASON_MAX]; /* ring lock: of the first of them */
+	HfCacheReport report;					  /* ring lock; written by the worker */
 } HfCacheDatabase;
 
 extern LWLock *hf_cache_ring_lock;
@@ -71,7 +73,7 @@ extern Size hf_cache_ring_largest(void);
 extern bool hf_cache_ring_reserve(const char *keys, Size length, int nkeys);
 extern void hf_cache_ring_ready(TimestampTz now);
 extern void hf_cache_ring_drop(void);
-extern void hf_cache_ring_lose(const char *reason);
+extern void hf_cache_ring_abandon(const char *reason, bool lost);
 extern void hf_cache_ring_wake(HfCacheDatabase *db);
 
 extern void hf_cache_ring_serve(HfCacheDatabase *db);

@@ -88,7 +88,7 @@ holdfast_cache_report(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(db ? (int64) pg_atomic_read_u64(&db->ready_keys) : 0);
 	values[n++] = Int64GetDatum(report.published);
 	values[n++] = Int64GetDatum(report.coalesced);
-	values[n++] = Int64GetDatum(report.lost + (db ? pg_atomic_read_u32(&db->lost) : 0));
+	values[n++] = Int64GetDatum(report.lost);
 	nulls[n] = report.generation == 0;
 	values[n++] = Int64GetDatum(report.generation);
 	values[n] = hf_cache_text(report.reason, &nulls[n]);

@@ -45,6 +45,7 @@ typedef struct HfCacheChange
 	HfCacheSet set;
 	int everything; /* level of the outermost subtransaction that asked for it; 0: none */
 	char reason[HF_CACHE_REASON_MAX];
+	bool lost; /* as keys are too many, or there is no room for them */
 	bool recheck;
 	bool handed_over; /* reserved in the ring */
 } HfCacheChange;
@@ -59,6 +60,16 @@ hf_cache_is_there(void)
 	return hf_cache_ring_database(true) != NULL;
 }
 
+/* Gives up the keys: the whole cache is to be abandoned instead. */
+static void
+hf_cache_lose(const char *reason)
+{
+	if (change->everything > 0)
+		return;
+	hf_cache_add_everything(reason);
+	change->lost = true;
+}
+
 /* Reserves what is to be handed over at commit. May raise. */
 static void
 hf_cache_before_commit(void)
@@ -70,7 +81,7 @@ hf_cache_before_commit(void)
 	if (hf_cache_ring_reserve(set->packed.data, set->packed.len, set->nkeys))
 		change->handed_over = true;
 	else
-		hf_cache_add_everything("the ring was full");
+		hf_cache_lose(HF_CACHE_RING_FULL);
 }
 
 /* The change is visible. Nothing here can fail. */
@@ -82,7 +93,7 @@ hf_cache_after_commit(void)
 	if (change->handed_over)
 		hf_cache_ring_ready(GetCurrentTransactionStopTimestamp());
 	if (change->everything > 0)
-		hf_cache_ring_lose(change->reason);
+		hf_cache_ring_abandon(change->reason, change->lost);
 	else if (change->recheck)
 		hf_cache_ring_wake(hf_cache_ring_database(false));
 }
@@ -163,6 +174,7 @@ hf_cache_at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTra
 		hf_cache_set_truncate(&change->set, first);
 	if (change->everything >= level)
 		change->everything = event == SUBXACT_EVENT_COMMIT_SUB ? level - 1 : 0;
+	change->lost = change->lost && change->everything > 0;
 }
 
 static void
@@ -192,7 +204,7 @@ hf_cache_add_key(const char *key, int length)
 	if (change->everything > 0)
 		return;
 	if ((Size) change->set.packed.len + length + 1 > hf_cache_ring_largest())
-		hf_cache_add_everything("a transaction changed too many keys");
+		hf_cache_lose("a transaction changed too many keys");
 	else
 		(void) hf_cache_set_add(&change->set, key, length, GetCurrentTransactionNestLevel());
 }

@@ -121,7 +121,7 @@ hf_cache_has_work(HfCacheWorker *w)
 	HfCacheDatabase *db = w->db;
 
 	return w->publisher.adrift || pg_atomic_read_u32(&db->ready) != 0 || db->taken_first != 0 ||
-		pg_atomic_read_u32(&db->lost) != 0 || pg_atomic_read_u32(&db->prepared) != 0 ||
+		pg_atomic_read_u32(&db->abandon) != 0 || pg_atomic_read_u32(&db->prepared) != 0 ||
 		pg_atomic_read_u64(&db->round_wanted) > pg_atomic_read_u64(&db->round_done) ||
 		GetCurrentTimestamp() >= w->beat_at;
 }
