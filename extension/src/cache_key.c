@@ -247,6 +247,17 @@ hf_template_column_is_changed(AttrNumber column, TupleTableSlot *was, TupleTable
 	return !datum_image_eq(old, new, attribute->attbyval, attribute->attlen);
 }
 
+/* Do both rows have the same key? If in doubt, no. */
+bool
+hf_template_is_same(const HfTemplate *template, TupleTableSlot *was, TupleTableSlot *is)
+{
+	for (int i = 0; i < template->nparts; i++)
+		if (template->part[i].literal == NULL &&
+			hf_template_column_is_changed(template->part[i].column, was, is))
+			return false;
+	return true;
+}
+
 /* Does the change from one row to the other count? */
 bool
 hf_template_is_changed(const HfTemplate *template, TupleTableSlot *was, TupleTableSlot *is)

@@ -18,6 +18,8 @@ typedef struct HfTemplate HfTemplate;
 
 extern HfTemplate *hf_template_parse(const char *text, Relation rel, bool raise);
 extern bool hf_template_is_constant(const HfTemplate *template);
+extern bool hf_template_is_same(const HfTemplate *template, TupleTableSlot *was,
+								TupleTableSlot *is);
 extern bool hf_template_is_changed(const HfTemplate *template, TupleTableSlot *was,
 								   TupleTableSlot *is);
 extern void hf_template_render(HfTemplate *template, TupleTableSlot *slot, StringInfo key);

@@ -330,16 +330,18 @@ hf_cache_ring_ready(TimestampTz now)
 {
 	HfCacheDatabase *db = my_database;
 	HfCacheEntry *entry;
+	uint32 top;
 
 	if (reserved == 0)
 		return;
 	entry = hf_cache_ring_entry(reserved);
 	entry->ready_at = now;
 	pg_atomic_fetch_add_u64(&db->ready_keys, entry->nkeys);
-	entry->link = pg_atomic_read_u32(&db->ready);
-	/* A vain attempt leaves the top of the stack in entry->link. */
-	while (!pg_atomic_compare_exchange_u32(&db->ready, &entry->link, reserved))
-		;
+	top = pg_atomic_read_u32(&db->ready);
+	/* Once it is on the stack, the entry is the worker's: `top` must not be a field of it. */
+	do
+		entry->link = top;
+	while (!pg_atomic_compare_exchange_u32(&db->ready, &top, reserved));
 	reserved = 0;
 	if (pg_atomic_read_u32(&db->asleep) != 0)
 		hf_cache_ring_wake(db);

@@ -150,7 +150,7 @@ hf_watch_row(HfWatch *watch, TupleTableSlot *was, TupleTableSlot *is)
 			continue;
 		if (was != NULL)
 			hf_watch_add(template, was);
-		if (is != NULL && (was == NULL || !hf_template_is_constant(template)))
+		if (is != NULL && (was == NULL || !hf_template_is_same(template, was, is)))
 			hf_watch_add(template, is);
 	}
 }
