@@ -172,6 +172,25 @@ hf_template_parse_key(HfTemplateText *t, int length)
 	return true;
 }
 
+/*
+ * Does literal text reach to the first colon?  What stands there says what kind of key it is (a
+ * tag, a hash), which must not be for the data to say.
+ */
+static bool
+hf_template_kind_is_literal(const HfTemplate *template)
+{
+	bool column = false;
+
+	for (int i = 0; i < template->nparts; i++)
+	{
+		if (template->part[i].literal == NULL)
+			column = true;
+		else if (strchr(template->part[i].literal, ':') != NULL)
+			return !column;
+	}
+	return true;
+}
+
 /* Takes the list of columns behind " ON " apart. */
 static bool
 hf_template_parse_on(HfTemplateText *t, const char *list)
@@ -220,6 +239,8 @@ hf_template_parse(const char *text, Relation rel, bool raise)
 		good = hf_template_refuse(&t, "\"" HASHED "\" is for keys that are too long");
 	else
 		good = hf_template_parse_key(&t, length) &&
+			(hf_template_kind_is_literal(t.template) ||
+			 hf_template_refuse(&t, "a column stands before the first colon")) &&
 			(on == NULL || hf_template_parse_on(&t, on + strlen(" ON ")));
 	return good ? t.template : NULL;
 }
@@ -262,7 +283,7 @@ hf_template_is_same(const HfTemplate *template, TupleTableSlot *was, TupleTableS
 bool
 hf_template_is_changed(const HfTemplate *template, TupleTableSlot *was, TupleTableSlot *is)
 {
-	if (template->on == NULL)
+	if (template->on == NULL || !hf_template_is_same(template, was, is))
 		return true;
 	for (int i = 0; i < template->non; i++)
 		if (hf_template_column_is_changed(template->on[i], was, is))
@@ -336,15 +357,23 @@ hf_template_write_value(HfTemplatePart *part, TupleTableSlot *slot, StringInfo k
 	pfree(text);
 }
 
-/* Puts a hash in the place of what is too long. */
+bool
+hf_cache_key_is_tag(const char *key, int length)
+{
+	return length >= (int) strlen(HF_CACHE_TAG) &&
+		memcmp(key, HF_CACHE_TAG, strlen(HF_CACHE_TAG)) == 0;
+}
+
+/* Puts a hash in the place of what is too long. A tag remains one. */
 static void
 hf_template_shorten(StringInfo key)
 {
 	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+	bool tag = hf_cache_key_is_tag(key->data, key->len);
 
 	hf_digest_make(key->data, key->len, digest);
 	resetStringInfo(key);
-	appendStringInfoString(key, HASHED);
+	appendStringInfo(key, "%s" HASHED, tag ? HF_CACHE_TAG : "");
 	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
 		appendStringInfo(key, "%02x", digest[i]);
 }

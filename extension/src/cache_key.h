@@ -14,7 +14,12 @@
 /* Templates that one table may have. */
 #define HF_CACHE_TEMPLATES_MAX 64
 
+/* Keys that begin with it are tags: readers keep a token of them, no value. */
+#define HF_CACHE_TAG "tag:"
+
 typedef struct HfTemplate HfTemplate;
+
+extern bool hf_cache_key_is_tag(const char *key, int length);
 
 extern HfTemplate *hf_template_parse(const char *text, Relation rel, bool raise);
 extern bool hf_template_is_constant(const HfTemplate *template);

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "cache_key.h"
 #include "cache_publish.h"
 #include "cache_set.h"
 #include "guc.h"
@@ -32,22 +33,36 @@
 #define PIPELINE_KEYS 1024
 #define COMMAND_KEYS  256
 
-/* Keys: generation, heartbeat. Arguments: generation, end of the heartbeat, channel. */
-static const char beat_script[] = "local now = redis.call('TIME') "
-								  "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-								  "redis.call('SET', KEYS[2], ARGV[1], 'PXAT', ARGV[2]) "
-								  "redis.call('PUBLISH', ARGV[3], ARGV[1]) "
-								  "return now[1] * 1000000 + now[2]";
+/*
+ * Redis's clock, and a heartbeat's life from now on: longer than ARGV[2] only if it was set back.
+ */
+#define CLOCK                                                  \
+	"local time = redis.call('TIME') "                         \
+	"local now = time[1] * 1000 + math.floor(time[2] / 1000) " \
+	"local last = math.min(tonumber(ARGV[2]), now + " CppAsString2(HF_CACHE_BEAT_LIFE_MS) ") "
+
+/*
+ * Keys: generation, heartbeat. Arguments: generation, end of the heartbeat, channel.  One that
+ * comes too late says nothing.
+ */
+static const char beat_script[] =
+	CLOCK "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+		  "if last > now then "
+		  "redis.call('SET', KEYS[2], ARGV[1], 'PXAT', string.format('%.0f', last)) "
+		  "redis.call('PUBLISH', ARGV[3], ARGV[1]) "
+		  "end "
+		  "return time[1] * 1000000 + time[2]";
 
 /* The same keys. Arguments: least generation, end of the heartbeat (0: none), channel. */
 static const char raise_script[] =
-	"local last = tonumber(redis.call('GET', KEYS[1]) or '0') or 0 "
-	"local new = string.format('%.0f', math.max(last + 1, tonumber(ARGV[1]))) "
-	"redis.call('SET', KEYS[1], new) "
-	"if ARGV[2] == '0' then redis.call('DEL', KEYS[2]) "
-	"else redis.call('SET', KEYS[2], new, 'PXAT', ARGV[2]) end "
-	"redis.call('PUBLISH', ARGV[3], new) "
-	"return new";
+	CLOCK "local old = tonumber(redis.call('GET', KEYS[1]) or '0') or 0 "
+		  "local new = string.format('%.0f', math.max(old + 1, tonumber(ARGV[1]))) "
+		  "redis.call('SET', KEYS[1], new) "
+		  "if last > now then "
+		  "redis.call('SET', KEYS[2], new, 'PXAT', string.format('%.0f', last)) "
+		  "else redis.call('DEL', KEYS[2]) end "
+		  "redis.call('PUBLISH', ARGV[3], new) "
+		  "return new";
 
 /* Writes the prefix of this database: in the setting, %d stands for its name, and %% for %. */
 static void
@@ -191,8 +206,8 @@ hf_publisher_disconnect(HfPublisher *p)
 }
 
 /*
- * When a heartbeat that is sent now ends, in milliseconds of Redis's clock; 0: there is to be
- * none.
+ * When a heartbeat of this round ends, in milliseconds of Redis's clock; 0: there is to be none.
+ * What was committed since the round began may be missing in Redis: its life begins there.
  */
 static int64
 hf_publisher_beat_end(const HfPublisher *p)
@@ -201,7 +216,7 @@ hf_publisher_beat_end(const HfPublisher *p)
 
 	if (p->blocked)
 		return 0;
-	INSTR_TIME_SET_CURRENT(passed);
+	passed = p->began_at;
 	INSTR_TIME_SUBTRACT(passed, p->told_at);
 	return (p->redis_time + (int64) INSTR_TIME_GET_MICROSEC(passed)) / 1000 + HF_CACHE_BEAT_LIFE_MS;
 }
@@ -287,7 +302,7 @@ hf_publisher_send_keys(HfPublisher *p, const HfCacheSet *set, int first)
 	{
 		int length;
 		const char *key = hf_cache_set_get(set, i, &length);
-		bool tag = length > 4 && memcmp(key, "tag:", 4) == 0;
+		bool tag = hf_cache_key_is_tag(key, length);
 
 		argv[argc++] = psprintf("%s" INT64_FORMAT ":%s:{%.*s}", p->prefix.data, generation,
 								tag ? "tag" : "value", length, key);
@@ -365,6 +380,13 @@ hf_publisher_publish(HfPublisher *p, int *entries)
 	p->db->report.coalesced += keys - set.nkeys;
 	LWLockRelease(hf_cache_ring_lock);
 	return true;
+}
+
+/* To be called before anything of a round is looked at. */
+void
+hf_publisher_begin_round(HfPublisher *p)
+{
+	INSTR_TIME_SET_CURRENT(p->began_at);
 }
 
 /* Brings to Redis all that was ready when it was called. */

@@ -26,9 +26,10 @@ typedef struct HfPublisher
 	StringInfoData heartbeat;
 	StringInfoData generation;
 	StringInfoData channel;
-	instr_time told_at; /* when Redis told its time ... */
-	int64 redis_time;	/* ... which was this, in microseconds */
-	bool adrift;		/* the generation must be raised before anything else: */
+	instr_time began_at; /* when the round began */
+	instr_time told_at;	 /* when Redis told its time ... */
+	int64 redis_time;	 /* ... which was this, in microseconds */
+	bool adrift;		 /* the generation must be raised before anything else: */
 	char adrift_reason[HF_CACHE_REASON_MAX];
 	bool blocked; /* no heartbeat */
 } HfPublisher;
@@ -38,6 +39,7 @@ extern void hf_publisher_reload(HfPublisher *p);
 extern bool hf_publisher_connect(HfPublisher *p, char *error);
 extern void hf_publisher_disconnect(HfPublisher *p);
 extern void hf_publisher_drift(HfPublisher *p, const char *reason);
+extern void hf_publisher_begin_round(HfPublisher *p);
 extern bool hf_publisher_work(HfPublisher *p);
 extern bool hf_publisher_beat(HfPublisher *p);
 extern bool hf_publisher_stop_beating(HfPublisher *p);

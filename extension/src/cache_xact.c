@@ -19,10 +19,12 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "cache_commit.h"
 #include "cache_key.h"
 #include "cache_ring.h"
 #include "cache_set.h"
@@ -47,8 +49,10 @@ typedef struct HfCacheChange
 	char reason[HF_CACHE_REASON_MAX];
 	bool lost; /* as keys are too many, or there is no room for them */
 	bool recheck;
-	bool handed_over; /* reserved in the ring */
+	int handed_over; /* keys that are reserved in the ring */
 } HfCacheChange;
+
+static ProcessUtility_hook_type next_utility_hook = NULL;
 
 /* In the transaction's memory. NULL: nothing. */
 static HfCacheChange *change = NULL;
@@ -76,10 +80,11 @@ hf_cache_before_commit(void)
 {
 	HfCacheSet *set = &change->set;
 
+	hf_cache_commit_begin(GetTopTransactionIdIfAny());
 	if (change->everything > 0 || set->nkeys == 0)
 		return;
 	if (hf_cache_ring_reserve(set->packed.data, set->packed.len, set->nkeys))
-		change->handed_over = true;
+		change->handed_over = set->nkeys;
 	else
 		hf_cache_lose(HF_CACHE_RING_FULL);
 }
@@ -90,10 +95,12 @@ hf_cache_after_commit(void)
 {
 	if (change->recheck)
 		pg_atomic_write_u32(&hf_cache_ring_database(false)->recheck, 1);
-	if (change->handed_over)
+	if (change->handed_over > 0)
 		hf_cache_ring_ready(GetCurrentTransactionStopTimestamp());
 	if (change->everything > 0)
 		hf_cache_ring_abandon(change->reason, change->lost);
+	else if (change->set.nkeys > change->handed_over)
+		hf_cache_ring_abandon("rows were changed while committing", true);
 	else if (change->recheck)
 		hf_cache_ring_wake(hf_cache_ring_database(false));
 }
@@ -139,10 +146,12 @@ hf_cache_at_transaction_end(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 			hf_cache_after_commit();
+			hf_cache_commit_end();
 			change = NULL;
 			break;
 		case XACT_EVENT_ABORT:
 			hf_cache_ring_drop();
+			hf_cache_commit_end();
 			change = NULL;
 			break;
 		case XACT_EVENT_PREPARE:
@@ -233,6 +242,37 @@ hf_cache_ask_recheck(void)
 		return;
 	hf_cache_begin();
 	change->recheck = true;
+}
+
+/* COMMIT PREPARED makes keys in the table visible: the worker need not wait for its next look. */
+static void
+hf_cache_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+				 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				 DestReceiver *dest, QueryCompletion *completion)
+{
+	TransactionStmt *command = (TransactionStmt *) statement->utilityStmt;
+	bool commits = IsA(command, TransactionStmt) && command->kind == TRANS_STMT_COMMIT_PREPARED;
+	HfCacheDatabase *db;
+
+	if (next_utility_hook)
+		next_utility_hook(statement, query, read_only_tree, context, params, environment, dest,
+						  completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment,
+								dest, completion);
+	db = commits ? hf_cache_ring_database(false) : NULL;
+	if (db == NULL)
+		return;
+	pg_atomic_write_u32(&db->prepared, 1);
+	hf_cache_ring_wake(db);
+}
+
+/* Called while libraries are preloaded. */
+void
+hf_cache_register(void)
+{
+	next_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = hf_cache_utility;
 }
 
 /* Adds the keys that a prepared transaction has left to those of the current one. */

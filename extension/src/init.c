@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "cache_xact.h"
 #include "guc.h"
 #include "row.h"
 #include "shmem.h"
@@ -29,5 +30,6 @@ _PG_init(void)
 		hf_shmem_register();
 		hf_worker_register();
 		hf_worker_away_register();
+		hf_cache_register();
 	}
 }

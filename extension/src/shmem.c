@@ -10,6 +10,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#include "cache_commit.h"
 #include "cache_ring.h"
 #include "shmem.h"
 
@@ -27,6 +28,7 @@ hf_shmem_request(void)
 		next_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(HfShared)));
 	RequestAddinShmemSpace(MAXALIGN(hf_cache_ring_size()));
+	RequestAddinShmemSpace(MAXALIGN(hf_cache_commit_size()));
 	RequestNamedLWLockTranche(TRANCHE, 2);
 }
 
@@ -47,6 +49,8 @@ hf_shmem_startup(void)
 	}
 	memory = ShmemInitStruct("holdfast cache ring", hf_cache_ring_size(), &found);
 	hf_cache_ring_attach(memory, found, &GetNamedLWLockTranche(TRANCHE)[1].lock);
+	memory = ShmemInitStruct("holdfast cache commits", hf_cache_commit_size(), &found);
+	hf_cache_commit_attach(memory, found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

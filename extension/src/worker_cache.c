@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "cache_commit.h"
 #include "cache_publish.h"
 #include "cache_trigger.h"
 #include "cache_xact.h"
@@ -33,6 +34,7 @@
 
 #define MILLISECONDS (USECS_PER_SEC / 1000)
 #define BEAT_EVERY	 (500 * MILLISECONDS)
+#define BEAT_RETRY	 (20 * MILLISECONDS)
 #define SURVEY_EVERY (10 * USECS_PER_SEC)
 #define ROUND_PAUSE	 (2 * MILLISECONDS)
 #define BACKOFF_MIN	 (50 * MILLISECONDS)
@@ -126,6 +128,23 @@ hf_cache_has_work(HfCacheWorker *w)
 		GetCurrentTimestamp() >= w->beat_at;
 }
 
+/*
+ * The heartbeat, unless a trigger is off, or a transaction is over and has not told its keys.
+ * False if Redis failed.
+ */
+static bool
+hf_cache_beat(HfCacheWorker *w, bool told)
+{
+	bool good = true;
+
+	if (w->publisher.blocked)
+		good = hf_publisher_stop_beating(&w->publisher);
+	else if (told)
+		good = hf_publisher_beat(&w->publisher);
+	w->beat_at = GetCurrentTimestamp() + (told ? BEAT_EVERY : BEAT_RETRY);
+	return good;
+}
+
 /* A round, and the heartbeat if it is time. False if Redis failed. */
 static bool
 hf_cache_round(HfCacheWorker *w)
@@ -134,7 +153,10 @@ hf_cache_round(HfCacheWorker *w)
 	bool beat = GetCurrentTimestamp() >= w->beat_at;
 	uint64 wanted = pg_atomic_read_u64(&db->round_wanted);
 	uint64 round = pg_atomic_fetch_add_u64(&db->round_begun, 1) + 1;
+	bool told;
 
+	hf_publisher_begin_round(&w->publisher);
+	told = !beat || hf_cache_commit_all_told();
 	if (pg_atomic_exchange_u32(&db->prepared, 0) != 0 || beat || wanted >= round)
 	{
 		hf_cache_begin_transaction("taking over the keys of two-phase transactions");
@@ -143,12 +165,8 @@ hf_cache_round(HfCacheWorker *w)
 	}
 	if (!hf_publisher_work(&w->publisher))
 		return false;
-	if (beat &&
-		!(w->publisher.blocked ? hf_publisher_stop_beating(&w->publisher)
-							   : hf_publisher_beat(&w->publisher)))
+	if (beat && !hf_cache_beat(w, told))
 		return false;
-	if (beat)
-		w->beat_at = GetCurrentTimestamp() + BEAT_EVERY;
 	pg_atomic_write_u64(&db->round_done, round);
 	if (wanted != 0)
 		ConditionVariableBroadcast(&db->round_end);
