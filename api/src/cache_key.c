@@ -94,6 +94,34 @@ put_template(Sink *sink, const char *template, const HfCacheText *values, size_t
 	return n == 0;
 }
 
+static bool
+begins_with(const char *text, size_t length, const char *begin)
+{
+	return length >= strlen(begin) && memcmp(text, begin, strlen(begin)) == 0;
+}
+
+/*
+ * What stands before the first colon says what kind of key it is: not for a value to say. Of a
+ * template that is one.
+ */
+static bool
+kind_is_literal(const char *template)
+{
+	bool column = false;
+
+	for (const char *p = template; *p; p++)
+	{
+		if (*p == ':')
+			return !column;
+		if (*p == '{')
+		{
+			column = true;
+			p = strchr(p, '}');
+		}
+	}
+	return true;
+}
+
 /* Makes the key of a text that is too long to be one; false if libcrypto cannot. */
 static bool
 hash_key(HfCacheKey *key, const char *template, const HfCacheText *values, size_t n)
@@ -112,16 +140,13 @@ hash_key(HfCacheKey *key, const char *template, const HfCacheText *values, size_
 	EVP_MD_CTX_free(sink.digest);
 	if (!good)
 		return false;
-	key->length = (size_t) sprintf(key->text, "%s", hash_begin);
+	key->length =
+		(size_t) sprintf(key->text, "%s%s",
+						 begins_with(template, strlen(template), tag_begin) ? tag_begin : "",
+						 hash_begin);
 	for (unsigned i = 0; i < length; i++)
 		key->length += (size_t) sprintf(key->text + key->length, "%02x", digest[i]);
 	return true;
-}
-
-static bool
-begins_with(const char *text, size_t length, const char *begin)
-{
-	return length >= strlen(begin) && memcmp(text, begin, strlen(begin)) == 0;
 }
 
 /* Is the key a tag, which has a token instead of a value? */
@@ -136,8 +161,8 @@ hf_cache_key_is_tag(const HfCacheKey *key)
  * column in braces, in the order of the template; what stands in the braces is not looked at.
  *
  * False if there is no such key: the template is malformed or empty or has another number of
- * columns, the key begins like a digest, or is a tag and too long to be told from others then.
- * Nothing can be cached then.
+ * columns, a column stands before the first colon, or the key begins like a digest.  Nothing can be
+ * cached then.
  */
 bool
 hf_cache_key_make(HfCacheKey *key, const char *template, const HfCacheText *values, size_t n)
@@ -146,12 +171,11 @@ hf_cache_key_make(HfCacheKey *key, const char *template, const HfCacheText *valu
 
 	key->length = 0;
 	key->text[0] = '\0';
-	if (!put_template(&sink, template, values, n) || sink.length == 0 ||
-		begins_with(sink.buffer, sink.used, hash_begin))
+	if (!put_template(&sink, template, values, n) || !kind_is_literal(template) ||
+		sink.length == 0 || begins_with(sink.buffer, sink.used, hash_begin))
 		return false;
 	if (sink.length > HF_CACHE_KEY_MAX)
-		return !begins_with(sink.buffer, sink.used, tag_begin) &&
-			hash_key(key, template, values, n);
+		return hash_key(key, template, values, n);
 	key->length = sink.used;
 	memcpy(key->text, sink.buffer, sink.used);
 	key->text[sink.used] = '\0';

@@ -74,10 +74,7 @@ value_at(const PGresult *rows, int at, int column)
 	return (HfCacheText){PQgetvalue(rows, at, column), (size_t) PQgetlength(rows, at, column)};
 }
 
-/*
- * The entry of a row, for one of the templates, or behind the last of them: with a tag.  Where the
- * text is too long for a tag the reader has to do without.
- */
+/* The entry of a row, for one of the templates, or behind the last of them: with a tag. */
 static HfCacheEntry
 entry_at(const PGresult *rows, int at, int which)
 {
@@ -92,8 +89,7 @@ entry_at(const PGresult *rows, int at, int which)
 			hf_cache_entry_tag(&entry, "tag:hard:{id}", &id, 1);
 	else if (which > COLUMNS)
 		good = hf_cache_entry_begin(&entry, "note:{id}", &id, 1) &&
-			(hf_cache_entry_tag(&entry, "tag:{t}", &text, 1) ||
-			 hf_cache_entry_tag(&entry, "tag:hard:{id}", &id, 1));
+			hf_cache_entry_tag(&entry, "tag:{t}", &text, 1);
 	else if (which == COLUMNS - 1)
 		good = hf_cache_entry_begin(&entry, template[which], several, 3);
 	else
