@@ -106,6 +106,16 @@ hf_worker_stay_if_needed(void)
 		hf_worker_leave();
 }
 
+/* Takes up settings that were changed in the configuration files. */
+void
+hf_worker_take_settings(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
 /* Waits for time to pass, or for something to do. */
 void
 hf_worker_wait(int64 milliseconds)
@@ -116,9 +126,5 @@ hf_worker_wait(int64 milliseconds)
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	hf_worker_take_settings();
 }

@@ -16,6 +16,7 @@ extern void hf_worker_begin(Datum slot);
 extern void hf_worker_stay_if_needed(void);
 extern void hf_worker_begin_looking(void);
 extern void hf_worker_leave(void) pg_attribute_noreturn();
+extern void hf_worker_take_settings(void);
 extern void hf_worker_wait(int64 milliseconds);
 
 extern PGDLLEXPORT void hf_launcher_main(Datum arg);

@@ -68,6 +68,7 @@ hf_cache_end_transaction(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -280,6 +281,7 @@ hf_cache_main(Datum slot)
 	hf_cache_ring_serve(w.db);
 	for (;;)
 	{
+		hf_worker_take_settings();
 		hf_publisher_reload(&w.publisher);
 		if (GetCurrentTimestamp() >= w.survey_at || pg_atomic_read_u32(&w.db->recheck) != 0)
 			hf_cache_look_at_triggers(&w);
