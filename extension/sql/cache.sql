@@ -32,12 +32,14 @@ COMMENT ON FUNCTION holdfast.unwatch(regclass) IS
 CREATE VIEW holdfast.watched AS
 SELECT t.tgrelid::pg_catalog.regclass AS table_name,
        pg_catalog.convert_from(pg_catalog.decode(a.argument, 'escape'), pg_catalog.getdatabaseencoding()) AS template,
-       t.tgenabled = 'A' AS fires_always
+       NOT EXISTS (SELECT FROM pg_catalog.pg_trigger x
+                   WHERE x.tgfoid = t.tgfoid AND x.tgenabled <> 'A'
+                     AND (x.tgrelid = t.tgrelid OR x.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(t.tgrelid) p))) AS fires_always
 FROM pg_catalog.pg_trigger t
 CROSS JOIN LATERAL pg_catalog.string_to_table(pg_catalog.encode(t.tgargs, 'escape'), '\000') WITH ORDINALITY AS a (argument, number)
 WHERE t.tgfoid = 'holdfast.invalidate_cache()'::pg_catalog.regprocedure
   AND t.tgname = 'holdfast_cache' AND t.tgparentid = 0 AND a.argument <> '';
-COMMENT ON VIEW holdfast.watched IS 'Watched tables and their templates. fires_always: false if somebody has changed the trigger; then the cache is off until the table is watched again.';
+COMMENT ON VIEW holdfast.watched IS 'Watched tables and their templates. fires_always: false if somebody has changed a trigger of the table or of a partition; then the cache is off until the table is watched again.';
 
 CREATE FUNCTION _holdfast.cache_report(OUT state text, OUT lag_ms double precision, OUT backlog bigint, OUT published bigint,
                                        OUT coalesced bigint, OUT lost bigint, OUT generation bigint, OUT generation_reason text,
@@ -58,7 +60,7 @@ COMMENT ON COLUMN holdfast.cache_status.ring_used IS 'Part of holdfast.cache_rin
 CREATE FUNCTION holdfast.cache_sync(p_timeout interval DEFAULT '5 seconds') RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_cache_sync';
 COMMENT ON FUNCTION holdfast.cache_sync(interval) IS
-'Returns when everything that this session has committed has reached Redis: a script then reads its own writes through the cache. What the current transaction has changed is not part of that. Errors: HF045 not within p_timeout.';
+'Returns when everything that this session has committed has reached Redis: a script then reads its own writes through the cache. What the current transaction has changed is not part of that. Errors: HF045 not within p_timeout, 22008 p_timeout beyond all times.';
 
 CREATE FUNCTION holdfast.cache_flush(p_reason text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_cache_flush';
@@ -74,7 +76,7 @@ CREATE FUNCTION _holdfast.review_watch(p_table regclass, p_reason text) RETURNS 
 COMMENT ON FUNCTION _holdfast.review_watch(regclass, text) IS 'After DDL on a watched table or a partition of one: refuses what its templates do not fit, completes its triggers, and abandons the cache unless the reason is null.';
 
 -- DDL changes what readers see without any trigger on rows: values are rewritten, partitions come and go, triggers
--- are dropped or switched off. A new, empty partition changes nothing. Definer's rights: whoever runs the DDL has no rights here.
+-- are dropped or switched off. A new, empty partition changes nothing. PostgreSQL lets ALTER VIEW and its like rename columns of tables. Definer's rights: whoever runs the DDL has no rights here.
 CREATE FUNCTION _holdfast.cache_after_ddl() RETURNS event_trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -87,7 +89,7 @@ BEGIN
         IF EXISTS (SELECT FROM pg_trigger t
                    WHERE t.tgrelid = v_command.objid AND t.tgfoid = 'holdfast.invalidate_cache()'::regprocedure) THEN
             PERFORM _holdfast.review_watch(v_command.objid::regclass,
-                CASE WHEN v_command.command_tag <> 'CREATE TABLE' THEN v_command.command_tag || ' ' || v_command.object_identity END);
+                CASE WHEN v_command.command_tag NOT IN ('CREATE TABLE', 'CREATE FOREIGN TABLE') THEN v_command.command_tag || ' ' || v_command.object_identity END);
         END IF;
         IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid JOIN pg_trigger t ON t.tgrelid = i.inhparent
                    WHERE i.inhrelid = v_command.objid AND NOT k.relispartition
@@ -100,7 +102,7 @@ BEGIN
         END IF;
     END LOOP;
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c
-               WHERE c.classid = 'pg_type'::regclass OR (c.classid = 'pg_trigger'::regclass AND EXISTS (
+               WHERE c.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN') OR (c.classid = 'pg_trigger'::regclass AND EXISTS (
                    SELECT FROM pg_trigger t WHERE t.oid = c.objid AND t.tgfoid = 'holdfast.invalidate_cache()'::regprocedure))) THEN
         PERFORM _holdfast.abandon_cache(tg_tag);
     END IF;
@@ -124,7 +126,8 @@ $$;
 COMMENT ON FUNCTION _holdfast.cache_after_drop() IS 'Event trigger: a watched table, a partition or a column of one, or its trigger was dropped. Definer''s rights: it serves whoever runs DDL.';
 
 CREATE EVENT TRIGGER holdfast_cache_after_ddl ON ddl_command_end
-    WHEN TAG IN ('ALTER DOMAIN', 'ALTER TABLE', 'ALTER TRIGGER', 'ALTER TYPE', 'CREATE TABLE', 'CREATE TABLE AS', 'CREATE TRIGGER')
+    WHEN TAG IN ('ALTER DOMAIN', 'ALTER FOREIGN TABLE', 'ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER TRIGGER', 'ALTER TYPE', 'ALTER VIEW',
+                 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE TRIGGER', 'IMPORT FOREIGN SCHEMA')
     EXECUTE FUNCTION _holdfast.cache_after_ddl();
 COMMENT ON EVENT TRIGGER holdfast_cache_after_ddl IS 'What DDL means for the cache of watched tables.';
 ALTER EVENT TRIGGER holdfast_cache_after_ddl ENABLE ALWAYS;

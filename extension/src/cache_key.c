@@ -161,6 +161,9 @@ hf_template_parse_key(HfTemplateText *t, int length)
 		start = ++s;
 		while (s < end && *s != '}')
 			s++;
+		/* The view `watched` could not tell it from the end of an argument. */
+		if (memmem(start, s - start, "\\000", 4) != NULL)
+			return hf_template_refuse(t, "a column with \\000 in its name cannot be used");
 		if (s == end || s == start)
 			return hf_template_refuse(t, s == end ? "\"}\" is missing" : "a column is missing");
 		column = hf_template_column(t, start, s - start);
@@ -333,6 +336,7 @@ hf_template_settled_text(FmgrInfo *output, Datum value)
 	hf_template_set("bytea_output", "hex");
 	hf_template_set("extra_float_digits", "1");
 	hf_template_set("lc_monetary", "C");
+	hf_template_set("quote_all_identifiers", "off");
 	hf_template_set("search_path", "pg_catalog");
 	text = OutputFunctionCall(output, value);
 	AtEOXact_GUC(true, nest_level);

@@ -217,9 +217,24 @@ hf_cache_trigger_function(void)
 						   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(namespace));
 }
 
+/* Says what is wrong with one of our triggers, if anything is. */
+static void
+hf_cache_judge_trigger(Form_pg_trigger trigger, char *trouble, Size room)
+{
+	const char *table = get_rel_name(trigger->tgrelid);
+
+	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		snprintf(trouble, room, "trigger %s of table %s does not fire always: watch() it again",
+				 NameStr(trigger->tgname), table != NULL ? table : "?");
+	else if (strcmp(NameStr(trigger->tgname), HF_CACHE_TRIGGER) == 0 &&
+			 !OidIsValid(get_trigger_oid(trigger->tgrelid, HF_CACHE_TRUNCATE_TRIGGER, true)))
+		snprintf(trouble, room, "table %s has no trigger on TRUNCATE: watch() it again",
+				 table != NULL ? table : "?");
+}
+
 /*
- * Counts the triggers of watched tables, and writes into `trouble` what is wrong with one of
- * them: one that does not fire always leaves writes unseen.  Empty if all is well.  In a
+ * Counts the triggers of watched tables, and writes into `trouble` what is wrong with one of them:
+ * one that does not fire always, or is missing, leaves writes unseen.  Empty if all is well.  In a
  * transaction.
  */
 int
@@ -239,9 +254,7 @@ hf_cache_survey(char *trouble, Size room)
 		if (trigger->tgfoid != function)
 			continue;
 		count++;
-		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
-			snprintf(trouble, room, "trigger %s of table %s does not fire always: watch() it again",
-					 NameStr(trigger->tgname), get_rel_name(trigger->tgrelid));
+		hf_cache_judge_trigger(trigger, trouble, room);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

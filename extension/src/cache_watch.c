@@ -31,6 +31,7 @@
 #include "cache_key.h"
 #include "cache_ring.h"
 #include "cache_trigger.h"
+#include "cache_utility.h"
 #include "cache_xact.h"
 #include "errors.h"
 #include "worker.h"
@@ -58,27 +59,28 @@ hf_watch_name(Oid relid)
 }
 
 static void
-hf_watch_refuse_kind(Relation rel, const char *why)
+hf_watch_refuse_kind(const char *table, const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_HF_CANNOT_WATCH), errmsg("table cannot be watched"),
-			 errdetail("\"%s\" %s.", RelationGetRelationName(rel), why),
-			 errhint("Watch the tables that hold the rows.")));
+			 errdetail("\"%s\" %s.", table, why), errhint("Watch the tables that hold the rows.")));
 }
 
 /* Opens a table that is to be watched, or not any more; only for its owner. */
 static Relation
 hf_watch_open(Oid relid)
 {
-	Relation rel = try_relation_open(relid, ShareRowExclusiveLock);
+	Relation rel;
 
+	/* Before the lock, which others would have to wait for. */
+	if (get_rel_name(relid) != NULL && !pg_class_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+	rel = try_relation_open(relid, ShareRowExclusiveLock);
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation does not exist"),
 				 errdetail("There is none with oid %u.", relid)));
-	if (!pg_class_ownercheck(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind),
-					   RelationGetRelationName(rel));
 	return rel;
 }
 
@@ -89,15 +91,15 @@ hf_watch_check_kind(Relation rel)
 	char kind = rel->rd_rel->relkind;
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-		hf_watch_refuse_kind(rel, "is no table");
+		hf_watch_refuse_kind(RelationGetRelationName(rel), "is no table");
 	if (IsCatalogRelation(rel))
-		hf_watch_refuse_kind(rel, "is a system catalogue");
+		hf_watch_refuse_kind(RelationGetRelationName(rel), "is a system catalogue");
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		hf_watch_refuse_kind(rel, "is temporary");
+		hf_watch_refuse_kind(RelationGetRelationName(rel), "is temporary");
 	if (rel->rd_rel->relispartition)
-		hf_watch_refuse_kind(rel, "is a partition");
+		hf_watch_refuse_kind(RelationGetRelationName(rel), "is a partition");
 	if (kind == RELKIND_RELATION && find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
-		hf_watch_refuse_kind(rel, "has tables that inherit from it");
+		hf_watch_refuse_kind(RelationGetRelationName(rel), "has tables that inherit from it");
 }
 
 static void
@@ -170,6 +172,8 @@ hf_watch_add_missing(Oid relid, const char *literals)
 	{
 		Oid table = lfirst_oid(lc);
 
+		if (get_rel_relkind(table) == RELKIND_FOREIGN_TABLE)
+			hf_watch_refuse_kind(get_rel_name(table), "is a foreign table");
 		if (OidIsValid(get_trigger_oid(table, HF_CACHE_TRUNCATE_TRIGGER, true)))
 			continue;
 		hf_watch_run(psprintf("CREATE TRIGGER " HF_CACHE_TRUNCATE_TRIGGER
@@ -240,6 +244,7 @@ holdfast_watch(PG_FUNCTION_ARGS)
 	literals = hf_watch_literals(rel, &templates);
 	relation_close(rel, NoLock);
 
+	hf_watch_changed("watch of", relid);
 	SPI_connect();
 	hf_watch_drop_all(relid);
 	hf_watch_run(psprintf("CREATE TRIGGER " HF_CACHE_TRIGGER
@@ -248,7 +253,6 @@ holdfast_watch(PG_FUNCTION_ARGS)
 						  hf_watch_name(relid), literals));
 	hf_watch_complete(relid, literals);
 	SPI_finish();
-	hf_watch_changed("watch of", relid);
 	PG_RETURN_VOID();
 }
 
@@ -257,19 +261,23 @@ Datum
 holdfast_unwatch(PG_FUNCTION_ARGS)
 {
 	Oid relid;
+	Relation rel;
+	bool partition;
 
 	hf_argument_not_null(fcinfo, 0, "p_table");
 	relid = PG_GETARG_OID(0);
 	PreventCommandIfReadOnly("holdfast.unwatch()");
-	relation_close(hf_watch_open(relid), NoLock);
-	if (!OidIsValid(get_trigger_oid(relid, HF_CACHE_TRIGGER, true)))
+	rel = hf_watch_open(relid);
+	partition = rel->rd_rel->relispartition;
+	relation_close(rel, NoLock);
+	if (partition || !OidIsValid(get_trigger_oid(relid, HF_CACHE_TRIGGER, true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_HF_NOT_WATCHED), errmsg("table is not watched"),
 				 errdetail("\"%s\" is none of holdfast.watched.", get_rel_name(relid))));
+	hf_watch_changed("unwatch of", relid);
 	SPI_connect();
 	hf_watch_drop_all(relid);
 	SPI_finish();
-	hf_watch_changed("unwatch of", relid);
 	PG_RETURN_VOID();
 }
 
@@ -311,6 +319,28 @@ hf_watch_abandon(char *reason)
 	hf_cache_add_everything(reason);
 }
 
+/* Drops triggers on TRUNCATE of what is no partition of a watched table any more. */
+static void
+hf_watch_drop_orphans(void)
+{
+	if (SPI_execute("SELECT t.tgrelid FROM pg_catalog.pg_trigger t "
+					"WHERE t.tgname = '" HF_CACHE_TRUNCATE_TRIGGER "' "
+					"AND t.tgfoid = 'holdfast.invalidate_cache()'::pg_catalog.regprocedure "
+					"AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger r "
+					"WHERE r.tgrelid = t.tgrelid AND r.tgname = '" HF_CACHE_TRIGGER "')",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for triggers");
+	for (uint64 i = 0, n = SPI_processed; i < n; i++)
+	{
+		SPITupleTable *found = SPI_tuptable;
+		bool isnull;
+		Oid relid = DatumGetObjectId(SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull));
+
+		hf_watch_drop_trigger(relid, HF_CACHE_TRUNCATE_TRIGGER);
+		SPI_tuptable = found;
+	}
+}
+
 /*
  * _holdfast.review_watch(table regclass, what text): after DDL on a watched table.  Refuses it if
  * the templates do not fit any more, gives new partitions their triggers, and abandons the cache
@@ -327,14 +357,14 @@ holdfast_review_watch(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	literals = hf_watch_kept_literals(rel);
 	relation_close(rel, NoLock);
-	if (literals != NULL)
-	{
-		SPI_connect();
-		hf_watch_complete(relid, literals);
-		SPI_finish();
-	}
 	if (!PG_ARGISNULL(1))
 		hf_watch_abandon(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	SPI_connect();
+	if (literals != NULL && (PG_ARGISNULL(1) || hf_cache_partition_change == HF_PARTITION_COMES))
+		hf_watch_complete(relid, literals);
+	if (hf_cache_partition_change == HF_PARTITION_GOES)
+		hf_watch_drop_orphans();
+	SPI_finish();
 	PG_RETURN_VOID();
 }
 

@@ -19,7 +19,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -51,8 +50,6 @@ typedef struct HfCacheChange
 	bool recheck;
 	int handed_over; /* keys that are reserved in the ring */
 } HfCacheChange;
-
-static ProcessUtility_hook_type next_utility_hook = NULL;
 
 /* In the transaction's memory. NULL: nothing. */
 static HfCacheChange *change = NULL;
@@ -242,37 +239,6 @@ hf_cache_ask_recheck(void)
 		return;
 	hf_cache_begin();
 	change->recheck = true;
-}
-
-/* COMMIT PREPARED makes keys in the table visible: the worker need not wait for its next look. */
-static void
-hf_cache_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-				 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
-				 DestReceiver *dest, QueryCompletion *completion)
-{
-	TransactionStmt *command = (TransactionStmt *) statement->utilityStmt;
-	bool commits = IsA(command, TransactionStmt) && command->kind == TRANS_STMT_COMMIT_PREPARED;
-	HfCacheDatabase *db;
-
-	if (next_utility_hook)
-		next_utility_hook(statement, query, read_only_tree, context, params, environment, dest,
-						  completion);
-	else
-		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment,
-								dest, completion);
-	db = commits ? hf_cache_ring_database(false) : NULL;
-	if (db == NULL)
-		return;
-	pg_atomic_write_u32(&db->prepared, 1);
-	hf_cache_ring_wake(db);
-}
-
-/* Called while libraries are preloaded. */
-void
-hf_cache_register(void)
-{
-	next_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = hf_cache_utility;
 }
 
 /* Adds the keys that a prepared transaction has left to those of the current one. */

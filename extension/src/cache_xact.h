@@ -5,7 +5,6 @@
 #ifndef HF_CACHE_XACT_H
 #define HF_CACHE_XACT_H
 
-extern void hf_cache_register(void);
 extern bool hf_cache_is_there(void);
 extern void hf_cache_add_key(const char *key, int length);
 extern void hf_cache_add_everything(const char *reason);

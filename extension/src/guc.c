@@ -9,7 +9,10 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "guc.h"
@@ -27,13 +30,45 @@ int hf_reaper_batch = 1000;
 int hf_reaper_interval = 1000;
 char *hf_redis_address = NULL;
 int hf_redis_database = 0;
-char *hf_redis_password = NULL;
+const char *hf_redis_password = "";
 char *hf_redis_service = NULL;
 int hf_redis_timeout = 500;
 char *hf_redis_user = NULL;
 int hf_ttl_default = 600;
 int hf_ttl_max = 24 * 3600;
 char *hf_worker_role = NULL;
+
+/* Always the same, so that the server does not log that it has changed, and to what. */
+#define STARS "********"
+static char *shown_password = NULL;
+
+/* Check hook: keeps the password aside. */
+static bool
+hf_guc_hide_password(char **value, void **extra, GucSource source)
+{
+	char *stars;
+
+	(void) source;
+	*extra = strdup(*value);
+	stars = strdup(STARS);
+	if (*extra == NULL || stars == NULL)
+	{
+		free(*extra);
+		free(stars);
+		return false;
+	}
+	free(*value);
+	*value = stars;
+	return true;
+}
+
+/* Assign hook. */
+static void
+hf_guc_take_password(const char *value, void *extra)
+{
+	(void) value;
+	hf_redis_password = extra;
+}
 
 void
 hf_guc_register(void)
@@ -42,11 +77,13 @@ hf_guc_register(void)
 							   "What the names of everything in Redis begin with.",
 							   "%d stands for the name of the database.", &hf_cache_prefix,
 							   "holdfast:%d:", PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("holdfast.cache_ring_size",
-							"Shared memory for cache keys on their way to Redis.",
-							"When it is full, the whole cache is abandoned.", &hf_cache_ring_kb,
-							8 * 1024, 64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL,
-							NULL);
+	/* Without preloading there is no ring, and no time left to set this. */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("holdfast.cache_ring_size",
+								"Shared memory for cache keys on their way to Redis.",
+								"When it is full, the whole cache is abandoned.", &hf_cache_ring_kb,
+								8 * 1024, 64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL,
+								NULL);
 	DefineCustomIntVariable("holdfast.key_retention",
 							"Shortest time that an idempotency key is remembered.",
 							"Keys are dropped all at once, between one and two of these later.",
@@ -92,9 +129,9 @@ hf_guc_register(void)
 	DefineCustomIntVariable("holdfast.redis_database", "Number of the Redis database.", NULL,
 							&hf_redis_database, 0, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("holdfast.redis_password", "Password for Redis.", NULL,
-							   &hf_redis_password, "", PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL,
-							   NULL);
+							   &shown_password, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							   hf_guc_hide_password, hf_guc_take_password, NULL);
 	DefineCustomStringVariable("holdfast.redis_service",
 							   "Name by which sentinels know the Redis to be used.", NULL,
 							   &hf_redis_service, "mymaster", PGC_SIGHUP, 0, NULL, NULL, NULL);

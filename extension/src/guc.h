@@ -21,7 +21,7 @@ extern int hf_reaper_batch;
 extern int hf_reaper_interval;
 extern char *hf_redis_address;
 extern int hf_redis_database;
-extern char *hf_redis_password;
+extern const char *hf_redis_password;
 extern char *hf_redis_service;
 extern int hf_redis_timeout;
 extern char *hf_redis_user;

@@ -10,7 +10,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "cache_xact.h"
+#include "cache_utility.h"
 #include "guc.h"
 #include "row.h"
 #include "shmem.h"
@@ -30,6 +30,6 @@ _PG_init(void)
 		hf_shmem_register();
 		hf_worker_register();
 		hf_worker_away_register();
-		hf_cache_register();
+		hf_cache_utility_register();
 	}
 }

@@ -49,6 +49,7 @@ typedef struct HfCacheWorker
 	TimestampTz survey_at;
 	TimestampTz retry_at;
 	TimestampTz round_ended_at;
+	Oid function; /* of the triggers that were looked at */
 	int64 backoff;
 	bool troubled; /* the failure was logged, and success is not yet */
 	TimestampTz logged_at;
@@ -162,11 +163,14 @@ hf_cache_round(HfCacheWorker *w)
 	{
 		hf_cache_begin_transaction("taking over the keys of two-phase transactions");
 		hf_cache_collect_prepared();
+		/* The extension may have been dropped and made again. */
+		if (w->function != hf_cache_trigger_function())
+			w->survey_at = 0;
 		hf_cache_end_transaction();
 	}
 	if (!hf_publisher_work(&w->publisher))
 		return false;
-	if (beat && !hf_cache_beat(w, told))
+	if (beat && w->survey_at != 0 && !hf_cache_beat(w, told))
 		return false;
 	pg_atomic_write_u64(&db->round_done, round);
 	if (wanted != 0)
@@ -214,6 +218,7 @@ hf_cache_look_at_triggers(HfCacheWorker *w)
 	pg_atomic_write_u32(&w->db->recheck, 0);
 	hf_cache_begin_transaction("looking at the triggers of watched tables");
 	triggers = hf_cache_survey(trouble, sizeof(trouble));
+	w->function = hf_cache_trigger_function();
 	hf_cache_end_transaction();
 	w->survey_at = GetCurrentTimestamp() + SURVEY_EVERY;
 	w->publisher.blocked = triggers == 0 || trouble[0] != '\0';

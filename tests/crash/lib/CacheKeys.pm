@@ -1,4 +1,4 @@
-# What the tests of cache keys share: keys that are cached, and what became of them.
+# What the tests of cache keys share: keys that are cached, and what becomes of them.
 #
 # All names of some keys are written to Redis as readers would. Then something is done, and of
 # these names exactly those must be gone that the worker has published.
@@ -8,13 +8,56 @@ use warnings;
 use Crash;
 use Exporter 'import';
 
-our @EXPORT = qw(cache_is_on cached gone gone_after status synced heartbeat);
+our @EXPORT = qw(cache_at cache_is_on cached gone gone_after heartbeat keys_of status synced);
 
-# What the names begin with, and how redis-cli is told which Redis; tests may set both.
-our $prefix = "holdfast:$ENV{PGDATABASE}:" if $ENV{PGDATABASE};
-our @redis;
+# What the names begin with, and more words for redis-cli.
+my $prefix = 'holdfast:' . ($ENV{PGDATABASE} // '') . ':';
+my @redis;
 
-my (@keys, $messages, $marks);
+# Arguments: the prefix, what to publish, and what stands behind the generation in each name.
+my $keep = <<'END';
+local generation = redis.call('GET', ARGV[1] .. 'generation')
+redis.call('PUBLISH', ARGV[1] .. 'invalidations', ARGV[2])
+for i = 3, #ARGV do redis.call('SET', ARGV[1] .. generation .. ':' .. ARGV[i], 'cached') end
+return generation
+END
+
+# The same, but behind the prefix comes the generation. Returns that of now, and which are there.
+my $look = <<'END';
+redis.call('PUBLISH', ARGV[1] .. 'invalidations', ARGV[3])
+local left = { redis.call('GET', ARGV[1] .. 'generation') }
+for i = 4, #ARGV do
+	if redis.call('EXISTS', ARGV[1] .. ARGV[2] .. ':' .. ARGV[i]) == 1 then left[#left + 1] = ARGV[i] end
+end
+return left
+END
+
+my (@keys, $listener, $messages, $marks);
+
+sub stop_listening
+{
+	return unless $listener;
+	kill('TERM', $listener);
+	close($messages);
+	$listener = undef;
+}
+
+END
+{
+	my $status = $?;
+	stop_listening();
+	$? = $status;
+}
+
+# Looks from now on for names with this prefix in the Redis at this socket, which is told more words.
+sub cache_at
+{
+	my ($socket, $begin, @words) = @_;
+	stop_listening();
+	$ENV{HF_REDIS} = $socket;
+	$prefix = $begin;
+	@redis = @words;
+}
 
 # A column of holdfast.cache_status.
 sub status
@@ -46,23 +89,21 @@ sub cached
 	@keys = @_;
 }
 
-sub names
+# Keys as gone() returns them.
+sub keys_of
 {
-	my ($generation, $key) = @_;
-	return map { "$prefix$generation:$_:{$key}" } $key =~ /^tag:/ ? ('tag') : ('value', 'lease');
+	return join(' ', sort { $a cmp $b } @_);
 }
 
-# Those of the names that are in Redis.
-sub present
+sub names
 {
-	my @names = @_;
-	my @values = split(/\n/, redis(@redis, 'mget', @names), -1);
-	return map { ($values[$_] // '') ne '' ? $names[$_] : () } 0 .. $#names;
+	my ($key) = @_;
+	return map { "$_:{$key}" } $key =~ /^tag:/ ? ('tag') : ('value', 'lease');
 }
 
 sub listen_to_redis
 {
-	open($messages, '-|', 'redis-cli', '-s', $ENV{HF_REDIS}, @redis, '--csv', 'subscribe', $prefix . 'invalidations')
+	$listener = open($messages, '-|', 'redis-cli', '-s', $ENV{HF_REDIS}, @redis, '--csv', 'subscribe', $prefix . 'invalidations')
 		or die "redis-cli: $!\n";
 	while (defined(my $line = <$messages>))
 	{
@@ -71,13 +112,11 @@ sub listen_to_redis
 	die "redis-cli: no answer\n";
 }
 
-# The keys that were published under the generation since the last call. A message of our own marks the end.
+# The keys that were published under the generation, up to a message of our own.
 sub published
 {
-	my ($generation) = @_;
+	my ($generation, $end) = @_;
 	my %keys;
-	my $end = 'end of ' . ++$marks;
-	redis(@redis, 'publish', $prefix . 'invalidations', $end);
 	while (defined(my $line = <$messages>))
 	{
 		my ($text) = $line =~ /^"message","[^"]*","(.*)"$/ or next;
@@ -85,35 +124,35 @@ sub published
 		my ($number, @named) = split(/\\n/, $text);
 		@keys{map { s/\\"/"/gr } @named} = () if $number eq $generation;
 	}
-	return sort keys %keys;
+	return sort { $a cmp $b } keys %keys;
 }
 
-# The keys that are gone after the code has run, "everything" and why if the generation was raised,
-# or what is wrong: names are gone that were not published, or the other way round.
+# The keys that are gone after the code has run, or "everything" and why if the generation was raised;
+# and in parentheses what is wrong: names that are gone and were not published, or the other way round.
 sub gone_after
 {
 	my ($code) = @_;
-	listen_to_redis() unless $messages;
-	my $generation = status('generation');
-	published($generation);
-	my @names = map { names($generation, $_) } @keys;
-	redis(@redis, 'mset', map { ($_, 'cached') } @names);
+	listen_to_redis() unless $listener;
+	my ($begin, $end) = map { 'mark ' . ++$marks } 1, 2;
+	my @names = map { names($_) } @keys;
+	my $generation = redis(@redis, 'eval', $keep, 0, $prefix, $begin, @names);
+	published($generation, $begin);
 	$code->();
 	synced();
-	my ($now, $reason) = split(/\|/, status('generation, generation_reason'), 2);
-	return "everything: $reason" if $now > $generation;
+	my ($now, @left) = split(/\n/, redis(@redis, 'eval', $look, 0, $prefix, $generation, $end, @names));
+	my @published = published($generation, $end);
+	return 'everything: ' . status('generation_reason') if $now > $generation;
 	return 'the generation has fallen' if $now < $generation;
-	my @published = published($generation);
-	my %left = map { $_ => 1 } present(@names);
+	my %left = map { $_ => 1 } @left;
 	my %published = map { $_ => 1 } @published;
 	my %cached = map { $_ => 1 } @keys;
 	my @wrong = ((map { "$_ was not cached" } grep { !$cached{$_} } @published),
-		(map { "$_ is left" } grep { $left{$_} } map { names($generation, $_) } grep { $cached{$_} } @published),
-		(map { "$_ was deleted" } grep { !$left{$_} } map { names($generation, $_) } grep { !$published{$_} } @keys));
+		(map { "$_ is left" } grep { $left{$_} } map { names($_) } grep { $cached{$_} } @published),
+		(map { "$_ was deleted" } grep { !$left{$_} } map { names($_) } grep { !$published{$_} } @keys));
 	return join(' ', @published, map { "($_)" } @wrong);
 }
 
-# The same after an SQL statement, which must succeed.
+# The same after an SQL statement, which must succeed. Options as for sql().
 sub gone
 {
 	my ($statement, @where) = @_;
