@@ -52,8 +52,8 @@ hf_cache_set_index_all(HfCacheSet *set)
 static void
 hf_cache_set_grow(HfCacheSet *set)
 {
+	set->key = repalloc(set->key, sizeof(HfCacheKey) * 2 * set->room);
 	set->room *= 2;
-	set->key = repalloc(set->key, sizeof(HfCacheKey) * set->room);
 	if (set->bucket != NULL)
 		pfree(set->bucket);
 	set->bucket = NULL;

@@ -38,6 +38,7 @@ typedef struct HfWatch
 	Oid trigger; /* hash key */
 	Oid relid;
 	bool valid;
+	bool prepared;		   /* as a whole */
 	MemoryContext context; /* holds the templates */
 	HfTemplate **template;
 	int ntemplates; /* -1: one of them does not fit */
@@ -71,7 +72,7 @@ hf_watch_begin(void)
 	CacheRegisterRelcacheCallback(hf_watch_forget, (Datum) 0);
 }
 
-/* Prepares the templates. Should that fail half-way, none of them fits. */
+/* Prepares the templates. Should that fail half-way, they are prepared again next time. */
 static void
 hf_watch_prepare(HfWatch *watch, const Trigger *trigger, Relation rel)
 {
@@ -84,6 +85,7 @@ hf_watch_prepare(HfWatch *watch, const Trigger *trigger, Relation rel)
 		watch->context =
 			AllocSetContextCreate(TopMemoryContext, "holdfast watched table", ALLOCSET_SMALL_SIZES);
 	watch->relid = RelationGetRelid(rel);
+	watch->prepared = false;
 	watch->ntemplates = -1;
 	watch->constant = true;
 	/* Looking at catalogues may bring news of the table: then it is prepared again next time. */
@@ -98,6 +100,7 @@ hf_watch_prepare(HfWatch *watch, const Trigger *trigger, Relation rel)
 	}
 	if (good)
 		watch->ntemplates = trigger->tgnargs;
+	watch->prepared = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -114,11 +117,8 @@ hf_watch_find(const Trigger *trigger, Relation rel)
 		watch->context = NULL;
 		watch->valid = false;
 	}
-	if (!watch->valid || watch->relid != RelationGetRelid(rel))
-	{
-		watch->valid = false;
+	if (!watch->valid || !watch->prepared || watch->relid != RelationGetRelid(rel))
 		hf_watch_prepare(watch, trigger, rel);
-	}
 	return watch;
 }
 

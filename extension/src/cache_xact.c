@@ -187,17 +187,20 @@ static void
 hf_cache_begin(void)
 {
 	static bool registered = false;
+	static bool registered_sub = false;
+	HfCacheChange *begun;
 
 	if (change != NULL)
 		return;
 	if (!registered)
-	{
 		RegisterXactCallback(hf_cache_at_transaction_end, NULL);
+	registered = true;
+	if (!registered_sub)
 		RegisterSubXactCallback(hf_cache_at_subtransaction_end, NULL);
-		registered = true;
-	}
-	change = MemoryContextAllocZero(TopTransactionContext, sizeof(HfCacheChange));
-	hf_cache_set_init(&change->set, TopTransactionContext);
+	registered_sub = true;
+	begun = MemoryContextAllocZero(TopTransactionContext, sizeof(HfCacheChange));
+	hf_cache_set_init(&begun->set, TopTransactionContext);
+	change = begun;
 }
 
 /* The key, of 1 to HF_CACHE_KEY_MAX bytes, is to be invalidated if the subtransaction commits. */

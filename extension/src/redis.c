@@ -8,14 +8,12 @@
  *
  * After any failure, an error that Redis answers included, the connection is good for nothing but
  * to be closed: what it has sent may or may not be done.  Messages never contain the password.
- *
- * Names of hosts are looked up by the resolver, which blocks: hf_redis_prepare() bounds it to a
- * second or two.  Addresses, and the names of Unix sockets, do without.
  */
 #include "postgres.h"
 
 #include <hiredis/hiredis.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -26,6 +24,7 @@
 
 #include "guc.h"
 #include "redis.h"
+#include "redis_address.h"
 
 /* PXAT, which the heartbeat needs. */
 #define OLDEST_MAJOR 6
@@ -43,20 +42,6 @@ struct HfRedis
 	char run_id[RUN_ID_MAX];
 	char error[HF_REDIS_ERROR_MAX];
 };
-
-/* Where a server is. */
-typedef struct HfRedisAddress
-{
-	char host[256]; /* or path */
-	int port;		/* 0: a Unix socket */
-} HfRedisAddress;
-
-/* To be called once in a process that is going to connect. */
-void
-hf_redis_prepare(void)
-{
-	(void) setenv("RES_OPTIONS", "timeout:1 attempts:1", 0);
-}
 
 static bool
 hf_redis_fail(HfRedis *redis, const char *why)
@@ -147,16 +132,20 @@ hf_redis_send(HfRedis *redis, int argc, const char **argv, const size_t *length)
 	return true;
 }
 
+/*
+ * Sends what is queued.  hiredis is not asked whether it is done: before 1.0 it looks into the new
+ * buffer even if it got none.  Each command begins with a "*".
+ */
 static bool
 hf_redis_flush(HfRedis *redis)
 {
-	int done = 0;
-
 	for (;;)
 	{
-		if (redisBufferWrite(redis->context, &done) != REDIS_OK)
+		if (redisBufferWrite(redis->context, NULL) != REDIS_OK)
 			return hf_redis_fail_context(redis);
-		if (done)
+		if (redis->context->obuf == NULL)
+			return hf_redis_fail(redis, "out of memory");
+		if (redis->context->obuf[0] == '\0')
 			return true;
 		if (!hf_redis_wait(redis, WL_SOCKET_WRITEABLE))
 			return false;
@@ -240,17 +229,23 @@ hf_redis_ask(HfRedis *redis, HfRedisAnswer *answer, int argc, const char **argv)
 static bool
 hf_redis_connect(HfRedis *redis, const HfRedisAddress *address)
 {
+	const char *why;
+	int fd;
 	int error = 0;
 	socklen_t length = sizeof(error);
 
 	hf_redis_drop_context(redis);
 	hf_redis_start_clock(redis);
-	redis->context = address->port == 0 ? redisConnectUnixNonBlock(address->host)
-										: redisConnectNonBlock(address->host, address->port);
+	fd = hf_redis_address_dial(address, &why);
+	if (fd < 0)
+		return hf_redis_fail(redis, why);
+	redis->context = redisConnectFd(fd);
 	if (redis->context == NULL)
+	{
+		close(fd);
 		return hf_redis_fail(redis, "out of memory");
-	if (redis->context->err)
-		return hf_redis_fail_context(redis);
+	}
+	redis->context->flags &= ~REDIS_BLOCK;
 	hf_redis_make_events(redis);
 	if (!hf_redis_wait(redis, WL_SOCKET_WRITEABLE))
 		return false;
@@ -378,34 +373,6 @@ hf_redis_try(HfRedis *redis, HfRedisAddress address)
 	return hf_redis_fail(redis, "a sentinel names a sentinel");
 }
 
-/* Takes one address of the list apart; false if it is none. */
-static bool
-hf_redis_parse_address(const char *text, Size length, HfRedisAddress *address)
-{
-	const char *colon;
-
-	while (length > 0 && (*text == ' ' || *text == '['))
-		text++, length--;
-	while (length > 0 && text[length - 1] == ' ')
-		length--;
-	if (length == 0 || length >= sizeof(address->host))
-		return false;
-	memcpy(address->host, text, length);
-	address->host[length] = '\0';
-	address->port = 0;
-	if (address->host[0] == '/')
-		return true;
-	address->port = 6379;
-	colon = strrchr(address->host, ':');
-	if (colon != NULL && strchr(colon, ']') == NULL)
-	{
-		address->port = atoi(colon + 1);
-		address->host[colon - address->host] = '\0';
-	}
-	address->host[strcspn(address->host, "]")] = '\0';
-	return address->port > 0 && address->port <= 65535;
-}
-
 /*
  * Connects to the first server of holdfast.redis_address that takes writes.  NULL if there is
  * none, with the reason of the last that was tried in `error`, of HF_REDIS_ERROR_MAX bytes.
@@ -422,7 +389,7 @@ hf_redis_open(char *error)
 		Size length = strcspn(list, ",");
 		HfRedisAddress address;
 
-		if (!hf_redis_parse_address(list, length, &address))
+		if (!hf_redis_address_parse(list, length, &address))
 			hf_redis_fail(redis, "holdfast.redis_address has an item that is no address");
 		else if (hf_redis_try(redis, address))
 			return redis;

@@ -298,7 +298,7 @@ sub receive
 	my $text = '';
 	while (defined(my $line = readline($self->{out})))
 	{
-		return ($1, $text) if $line =~ /^(\w{5}) done$/;
+		return ($1 || '08000', $text) if $line =~ /^(\w{5}|) done$/;
 		$text .= $line;
 	}
 	return ('08000', $text);
