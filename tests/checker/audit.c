@@ -167,6 +167,7 @@ audit_end(long *cached, long *different)
 	Entry *entry = calloc(BATCH, sizeof(Entry));
 	int64_t *version = calloc(options.keys + 1, sizeof(int64_t));
 	int entries = options.keys + options.keys / SHELF;
+	bool on = true;
 
 	*cached = *different = 0;
 	if (entry == NULL || version == NULL)
@@ -174,7 +175,7 @@ audit_end(long *cached, long *different)
 	if (!db_connect(&s, &stop_writers) || !db_run(&s, "SELECT holdfast.cache_sync('10 s')") ||
 		!audit_table(&s, version))
 		violation("at the end: %s", PQerrorMessage(s.conn));
-	for (int done = 0; done < entries; done += BATCH)
+	for (int done = 0; done < entries && on; done += BATCH)
 	{
 		int n = entries - done < BATCH ? entries - done : BATCH;
 
@@ -183,7 +184,8 @@ audit_end(long *cached, long *different)
 				cache_name(&entry[i], done + i + 1, false);
 			else
 				cache_name(&entry[i], (done + i - options.keys) * SHELF + 1, true);
-		if (!ask_patiently(&c, entry, n))
+		on = ask_patiently(&c, entry, n);
+		if (!on)
 			violation("at the end the cache is off");
 		for (int i = 0; i < n; i++)
 		{
