@@ -23,7 +23,7 @@ audit_watch(void *unused)
 
 	(void) unused;
 	session_open(s);
-	while (!finish && violations() == 0)
+	while ((!finish || looks == 0) && violations() == 0)
 	{
 		Usec begun = now();
 
