@@ -24,7 +24,7 @@ SELECT holdfast.watch('product', 'p:{id}', 'size:{Größe} ON Größe,id');
 SELECT holdfast.watch('sale', 's:{id}', '"sale''s":{region}');
 SQL
 ok(cache_is_on(), 'the cache is on');
-my $watched = "SELECT string_agg(w::text, ' ') FROM holdfast.watched AS w";
+my $watched = "SELECT string_agg(w::text, ' ' ORDER BY w::text) FROM holdfast.watched AS w";
 my $triggers = "SELECT string_agg(format('%s %s %s', tgrelid::regclass, pg_get_triggerdef(oid), tgenabled), '; ' ORDER BY tgrelid::regclass::text, tgname) "
 	. "FROM pg_trigger WHERE tgfoid = 'holdfast.invalidate_cache()'::regprocedure";
 is(sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'holdfast%' AND tgenabled = 'A'"), 10, 'five tables have two triggers each');

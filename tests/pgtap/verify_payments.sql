@@ -142,7 +142,7 @@ FROM (VALUES
         'a hold that can expire while its payment is captured'),
     (format($$UPDATE _holdfast.hold SET expires_at = now() + '1 hour' WHERE owner = %L$$, owner('asking')),
         'holds stay pinned while a provider call is open: asking', 'or authorized'),
-    (format($$UPDATE _holdfast.hold SET expires_at = clock_timestamp(), ended_at = clock_timestamp(), state = 'x' WHERE owner = %L$$, owner('lost')),
+    (format($$UPDATE _holdfast.hold SET (expires_at, ended_at, state) = (SELECT t, t, 'x'::"char" FROM clock_timestamp() AS t) WHERE owner = %L$$, owner('lost')),
         'holds stay pinned while a provider call is open: lost; received = available + held + sold: SKU 1', 'or that has expired while the outcome is unknown'),
     (format($$UPDATE _holdfast.hold SET expires_at = now() + '1 hour' WHERE owner IN (%L, %L)$$, owner('set aside'), owner('taken')), NULL, 'others may'),
     (format('SELECT holdfast.release(%L)', owner('taking')), NULL, 'what the caller has released is gone'),
