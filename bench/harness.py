@@ -28,6 +28,7 @@ SETTINGS = {
     'max_wal_size': '32GB',
     'checkpoint_timeout': '1h',
     'max_connections': '700',
+    'max_worker_processes': '16',
 }
 DURABLE = ('fsync', 'synchronous_commit', 'full_page_writes')
 SHOWN = (*SETTINGS, 'wal_level', 'wal_sync_method', 'wal_compression', 'commit_delay', 'shared_preload_libraries')
@@ -37,10 +38,12 @@ END_MARGIN = 0.2  # the last part of a run, in which clients may be ending alrea
 
 
 class Arm:
-    """A way to do something: its script is arms/<name>.sql, its rows arrive in `table` (None: it only reads)."""
+    """A way to do something: its script is arms/<script>.sql, its rows arrive in `table` (None: it only reads)."""
 
     def __init__(self, name, table, what, skus=1, always_holds=True, setup=None):
         self.name = name
+        self.script = name
+        self.environment = {}  # of its pgbench
         self.table = table
         self.what = what
         self.skus = skus
@@ -48,6 +51,12 @@ class Arm:
         self.setup = setup  # arms/<setup>.sql comes after schema.sql
         self.ours = table == '_holdfast.hold' or name == 'life'
         self.has_stock = table == 'bench.hold' and 'insert' not in name
+
+    def settle(self):
+        """What is still to be done in its new database when all tables are there."""
+
+    def run(self, clients, warmup, seconds, lines=None):
+        return run_arm(self, clients, warmup, seconds, lines)
 
 
 ARMS = {arm.name: arm for arm in (
@@ -158,6 +167,7 @@ def create_database(arm):
         psql('', DATABASE, [ARMS_DIR / 'stock.sql'], {'skus': arm.skus})
     if arm.setup:
         psql('', DATABASE, [ARMS_DIR / f'{arm.setup}.sql'])
+    arm.settle()
     psql('VACUUM ANALYZE', DATABASE)
     psql('CHECKPOINT', DATABASE)
 
@@ -170,7 +180,7 @@ def pgbench_command(arm, clients, seconds, lines=None):
     command = ['pgbench', '-M', 'prepared', '-n', '-j', str(min(2, clients)), '-c', str(clients), '-T', str(seconds)]
     if lines:
         command += ['-D', f'lines={lines}']
-    return [*command, '-f', str(ARMS_DIR / f'{arm.name}.sql'), DATABASE]
+    return [*command, '-f', str(ARMS_DIR / f'{arm.script}.sql'), DATABASE]
 
 
 def run_arm(arm, clients, warmup, seconds, lines=None):

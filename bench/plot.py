@@ -15,6 +15,8 @@ def draw(path, document, runs):
     parts = [('clients', 'clients', [run for run in runs if 'lines' not in run]),
              ('lines', 'lines a call, one connection', [run for run in runs if 'lines' in run])]
     parts = [part for part in parts if part[2]]
+    if not parts:
+        return 'no plot: nothing was run that it shows'
     figure, axes = pyplot.subplots(1, len(parts), figsize=(7 * len(parts), 5), squeeze=False)
     for axis, (key, title, points) in zip(axes[0], parts):
         draw_part(axis, key, title, points)

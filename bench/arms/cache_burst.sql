@@ -1,0 +1,1 @@
+INSERT INTO crowd SELECT FROM generate_series(1, 100);
