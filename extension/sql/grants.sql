@@ -3,7 +3,7 @@
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA holdfast FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA _holdfast FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION holdfast.uuid7() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION holdfast.uuid7(), holdfast.new_id() TO PUBLIC;
 -- A view runs functions with its reader's rights. Nobody can name this one but through its view.
 GRANT EXECUTE ON FUNCTION _holdfast.cache_report() TO PUBLIC;
 

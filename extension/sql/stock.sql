@@ -108,6 +108,11 @@ CREATE FUNCTION holdfast.uuid7() RETURNS uuid
 COMMENT ON FUNCTION holdfast.uuid7() IS
 'A UUID version 7 (RFC 9562, section 5.7, method 3: 12 bits of sub-millisecond time). Ascending within a session, time-ordered between sessions.';
 
+CREATE FUNCTION holdfast.new_id() RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'holdfast_new_id';
+COMMENT ON FUNCTION holdfast.new_id() IS
+'A new id for a thing: positive, ordered by time, with the number of this server in it (holdfast.node): 41 bits of milliseconds since 2020, 10 bits of node, 12 bits of counter. Unique in the cluster while the server runs; after a restart as long as the clock was not set back. Errors: 55000 without shared_preload_libraries.';
+
 CREATE FUNCTION holdfast.receive(p_sku bigint, p_quantity bigint, p_reference text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'holdfast_receive';
 COMMENT ON FUNCTION holdfast.receive(bigint, bigint, text) IS

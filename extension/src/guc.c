@@ -26,6 +26,7 @@ bool hf_lane_locking = true;
 int hf_lane_max = 1024;
 int hf_lifetime_max = 24 * 3600;
 int hf_lock_timeout = 5000;
+int hf_node = 0;
 int hf_reaper_batch = 1000;
 int hf_reaper_interval = 1000;
 char *hf_redis_address = NULL;
@@ -114,6 +115,10 @@ hf_guc_register(void)
 		"holdfast.lock_timeout",
 		"Longest that a call waits for other transactions; 0 leaves it to lock_timeout.", NULL,
 		&hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("holdfast.node",
+							"Number of this server among those that make ids with new_id().",
+							"Two servers with the same number can make the same id.", &hf_node, 0, 0,
+							HF_NODE_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.reaper_batch",
 							"Most holds that the reaper ends in one transaction.", NULL,
 							&hf_reaper_batch, 1000, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);

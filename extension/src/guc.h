@@ -7,6 +7,8 @@
 
 /* What the storage can bear: lane numbers above it are taken by other locks (lane.h). */
 #define HF_LANE_LIMIT 1024
+/* Highest number of a server in ids, 10 bits. */
+#define HF_NODE_MAX 1023
 
 extern char *hf_cache_prefix;
 extern int hf_cache_ring_kb;
@@ -17,6 +19,7 @@ extern int hf_lane_max;
 extern bool hf_lane_locking;
 extern int hf_lifetime_max;
 extern int hf_lock_timeout;
+extern int hf_node;
 extern int hf_reaper_batch;
 extern int hf_reaper_interval;
 extern char *hf_redis_address;

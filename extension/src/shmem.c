@@ -45,6 +45,7 @@ hf_shmem_startup(void)
 	if (!found)
 	{
 		memset(hf_shared, 0, sizeof(HfShared));
+		pg_atomic_init_u64(&hf_shared->last_id, 0);
 		hf_shared->lock = &GetNamedLWLockTranche(TRANCHE)[0].lock;
 	}
 	memory = ShmemInitStruct("holdfast cache ring", hf_cache_ring_size(), &found);

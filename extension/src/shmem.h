@@ -6,6 +6,7 @@
 #define HF_SHMEM_H
 
 #include "datatype/timestamp.h"
+#include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
@@ -43,7 +44,8 @@ typedef struct HfWorkerSlot
 
 typedef struct HfShared
 {
-	LWLock *lock;	 /* protects all that follows */
+	pg_atomic_uint64 last_id; /* without lock: the last id made, less its node */
+	LWLock *lock;			  /* protects all that follows */
 	Latch *launcher; /* NULL while it is not running */
 	bool rescan;	 /* look at all databases again */
 	HfWorkerSlot slot[HF_WORKERS_MAX];

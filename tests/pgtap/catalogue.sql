@@ -6,9 +6,9 @@ CREATE VIEW ours AS SELECT oid FROM pg_namespace WHERE nspname IN ('holdfast', '
 
 SELECT is((SELECT string_agg(DISTINCT proname, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'holdfast'::regnamespace),
     'abandon_key, add_provider, adjust, authorize_payment, available, cache_flush, cache_sync, capture_payment, claim_calls, claim_key, claim_keys, complete_key, complete_keys, '
-    'confirm, create_payment, currencies, expiring, extend, give_back, invalidate_cache, payment_transitions, pin, purge_holds, reap, receive, receive_webhook, reconcile, '
+    'confirm, create_payment, currencies, expiring, extend, give_back, invalidate_cache, listen_payments, new_id, payment_transitions, pin, purge_holds, reap, receive, receive_webhook, reconcile, '
     'record_event, record_result, record_results, refund_payment, release, reserve, reserve_batch, rotate_keys, set_lanes, set_webhook_secret, sign_webhook, '
-    'simulate_provider, unpin, unwatch, uuid7, verify, verify_webhook, void_payment, watch',
+    'simulate_provider, unlisten_payments, unpin, unwatch, uuid7, verify, verify_webhook, void_payment, watch',
     'the functions that callers use');
 SELECT is((SELECT string_agg(pg_describe_object(classid, objid, objsubid), ', ') FROM pg_depend
     WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'holdfast') AND deptype = 'e'
@@ -37,7 +37,7 @@ SELECT ok(length((SELECT obj_description(oid, 'pg_extension') FROM pg_extension 
 SELECT is((SELECT string_agg(conname, ', ' ORDER BY conname) FROM pg_constraint WHERE connamespace IN (SELECT oid FROM ours)),
     'cache_prepared_pkey, hold_pkey, hold_quantity_check, hold_state_check, idempotency_0_open_check, idempotency_0_pkey, idempotency_1_open_check, idempotency_1_pkey, '
     'idempotency_turn_check, idempotency_turn_pkey, ledger_entry_amount_check, ledger_entry_balanced_check, ledger_entry_book_check, ledger_entry_pkey, '
-    'payment_amount_check, payment_event_pkey, payment_live_check, payment_pkey, payment_state_check, provider_call_amount_check, provider_call_kind_check, provider_call_pkey, '
+    'payment_amount_check, payment_event_pkey, payment_listener_pkey, payment_live_check, payment_pkey, payment_state_check, provider_call_amount_check, provider_call_kind_check, provider_call_pkey, '
     'provider_call_state_check, provider_check, provider_event_pkey, provider_pkey, provider_scheme_check, simulated_call_amount_check, simulated_call_pkey, '
     'simulated_call_reference_key, simulated_call_state_check, stock_lane_available_check, stock_lane_floor_lanes_check, stock_lane_floor_pkey, stock_lane_pkey, '
     'stock_movement_kind_check, stock_movement_pkey, webhook_secret_pkey', 'the constraints, by name');
@@ -57,14 +57,14 @@ SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_
     '_holdfast.call_key, holdfast.currencies, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
     '_holdfast.read_stripe_body, holdfast.sign_webhook', 'what reads no table is immutable; all else is volatile');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours) AND proparallel <> 'u'),
-    'holdfast.available, _holdfast.call_key, holdfast.currencies, _holdfast.key_retention, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
+    'holdfast.available, _holdfast.call_key, holdfast.currencies, _holdfast.key_retention, holdfast.new_id, holdfast.payment_transitions, _holdfast.read_call_keys, _holdfast.read_standard_body, '
     '_holdfast.read_stripe_body, holdfast.sign_webhook, holdfast.uuid7, holdfast.verify_webhook', 'and parallel workers may run only those that neither write nor lock');
 
 -- Settings
 SELECT is((SELECT string_agg(format('%s %s %s%s', name, context, boot_val, unit), ', ' ORDER BY name) FROM pg_settings WHERE name LIKE 'holdfast.%'),
     'holdfast.cache_prefix sighup holdfast:%d:, holdfast.cache_ring_size postmaster 8192kB, '
     'holdfast.key_retention superuser 86400s, holdfast.key_wait user 1000ms, holdfast.lane_calm sighup 30s, holdfast.lane_locking superuser on, holdfast.lane_max superuser 1024, holdfast.lifetime_max superuser 86400s, '
-    'holdfast.lock_timeout user 5000ms, holdfast.reaper_batch sighup 1000, holdfast.reaper_interval sighup 1000ms, holdfast.redis_address sighup 127.0.0.1:6379, holdfast.redis_database sighup 0, '
+    'holdfast.lock_timeout user 5000ms, holdfast.node sighup 0, holdfast.reaper_batch sighup 1000, holdfast.reaper_interval sighup 1000ms, holdfast.redis_address sighup 127.0.0.1:6379, holdfast.redis_database sighup 0, '
     'holdfast.redis_service sighup mymaster, holdfast.redis_timeout sighup 500ms, holdfast.redis_user sighup , holdfast.ttl_default user 600s, '
     'holdfast.ttl_max superuser 86400s, holdfast.worker_role sighup holdfast_worker', 'the settings, who may change them, and their defaults');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'holdfast.%' AND COALESCE(length(short_desc), 0) < 20), NULL,

@@ -32,7 +32,7 @@ $$;
 SELECT is(has_schema_privilege('stranger', 'holdfast', 'USAGE, CREATE'), false, 'a role without grants cannot use the schema');
 SELECT is(has_schema_privilege('stranger', '_holdfast', 'USAGE, CREATE'), false, 'nor that of the storage');
 SELECT is(answer('stranger', 'SELECT holdfast.available(1)'), '42501', 'and is refused');
-SELECT is(rights('guest'), '_holdfast.cache_report, holdfast.uuid7', 'a role that may use the schema may only make ids; what it cannot name serves a view');
+SELECT is(rights('guest'), '_holdfast.cache_report, holdfast.new_id, holdfast.uuid7', 'a role that may use the schema may only make ids; what it cannot name serves a view');
 SELECT is(answer('guest', 'SELECT substr(holdfast.uuid7()::text, 15, 1)'), '7', 'it makes one');
 SELECT is(answer('guest', 'SELECT holdfast.receive(1, 1)'), '42501', 'it cannot receive');
 SELECT is(answer('guest', $$SELECT holdfast.reserve(owner('x'), 1, 1)$$), '42501', 'it cannot reserve');
@@ -40,7 +40,7 @@ SELECT is(answer('guest', $$SELECT verdict FROM holdfast.reserve_batch(ARRAY[own
 SELECT is(answer('guest', $$SELECT holdfast.confirm(owner('ann'))$$), '42501', 'it cannot confirm what others hold');
 SELECT is(answer('guest', 'SELECT sku FROM holdfast.stock'), '42501', 'it cannot read the stock');
 SELECT is(answer('guest', 'SELECT count(*) FROM holdfast.verify()'), '42501', 'nor verify it');
-SELECT is(rights('holdfast_worker'), '_holdfast.cache_report, holdfast.uuid7', 'the workers'' role may not do more');
+SELECT is(rights('holdfast_worker'), '_holdfast.cache_report, holdfast.new_id, holdfast.uuid7', 'the workers'' role may not do more');
 SELECT is((SELECT format('super %s, createdb %s, createrole %s, replication %s, inherit %s, bypassrls %s, password %s', rolsuper, rolcreatedb, rolcreaterole,
     rolreplication, rolinherit, rolbypassrls, rolpassword) FROM pg_authid WHERE rolname = 'holdfast_worker'),
     'super f, createdb f, createrole f, replication f, inherit f, bypassrls f, password ', 'has no attributes and no password');
@@ -72,8 +72,8 @@ SELECT is(answer('reporter', 'SELECT holdfast.available(1)'), '42501', 'and exec
 -- Functions
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc
     WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND prosecdef),
-    'holdfast.add_provider, _holdfast.cache_after_ddl, _holdfast.cache_after_drop, holdfast.claim_calls, holdfast.expiring, holdfast.purge_holds, holdfast.receive_webhook, holdfast.reconcile, holdfast.rotate_keys, '
-    'holdfast.set_webhook_secret, holdfast.simulate_provider, holdfast.verify', 'few functions have their definer''s rights');
+    'holdfast.add_provider, _holdfast.cache_after_ddl, _holdfast.cache_after_drop, holdfast.claim_calls, holdfast.expiring, holdfast.listen_payments, holdfast.purge_holds, holdfast.receive_webhook, holdfast.reconcile, holdfast.rotate_keys, '
+    'holdfast.set_webhook_secret, holdfast.simulate_provider, _holdfast.tell_payment, holdfast.unlisten_payments, holdfast.verify', 'few functions have their definer''s rights');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ') FROM pg_proc WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace)
     AND prosecdef AND obj_description(oid, 'pg_proc') !~ 'Definer''s rights: '), NULL, 'each says why');
 SELECT is((SELECT string_agg(p.oid::regproc::text, '; ') FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang

@@ -126,7 +126,7 @@ SELECT refuses($$SELECT * FROM holdfast.reserve_batch(ARRAY[owner('f2'), owner('
 -- Dumps
 SELECT is((SELECT string_agg(config::regclass::text || condition, ', ' ORDER BY config::regclass::text) FROM pg_extension, unnest(extconfig, extcondition) AS t (config, condition)
     WHERE extname = 'holdfast'), '_holdfast.hold, _holdfast.idempotency_0, _holdfast.idempotency_1, _holdfast.ledger_entry, _holdfast.payment, '
-    '_holdfast.payment_event, _holdfast.provider, _holdfast.provider_call, _holdfast.provider_event, _holdfast.simulated_call, _holdfast.stock_lane, '
+    '_holdfast.payment_event, _holdfast.payment_listener, _holdfast.provider, _holdfast.provider_call, _holdfast.provider_event, _holdfast.simulated_call, _holdfast.stock_lane, '
     '_holdfast.stock_lane_floor, _holdfast.stock_movement, _holdfast.webhook_secret', 'all tables are dumped whole, but for the clock of the keys');
 SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND relkind NOT IN ('r', 'i', 'v')), 0::bigint,
     'there is nothing else to dump');

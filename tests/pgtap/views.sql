@@ -9,7 +9,7 @@ SELECT is(shape('holdfast.movements'), 'id uuid, sku bigint, kind text, quantity
 SELECT is(shape('holdfast.lock_waits'), 'sku bigint, lane integer, pid integer, waiting interval, blocked_by integer, blocked_by_user name, '
     'blocked_by_application text, blocked_by_state text, blocked_by_query text, blocked_by_for interval', 'the columns of lock_waits');
 SELECT is((SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'holdfast'::regnamespace AND relkind = 'v'),
-    'balances, cache_status, holds, ledger, lock_waits, movements, open_calls, open_keys, payment_history, payments, refunds, simulated_statement, stock, unknown_outcomes, watched', 'there are no others');
+    'balances, cache_status, holds, ledger, lock_waits, movements, open_calls, open_keys, payment_history, payment_listeners, payments, refunds, simulated_statement, stock, unknown_outcomes, watched', 'there are no others');
 
 -- stock
 SELECT given(1, 20);
