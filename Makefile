@@ -2,7 +2,7 @@
 # private instances only, and leaves the servers of this machine alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format test-memory clean distclean
+.PHONY: help run deploy replay test check bench format test-memory clean distclean
 
 help:          ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -10,6 +10,14 @@ help:          ## print this list
 run:           ## start everything in the foreground; Ctrl-C stops it, the data stays in var/
 	@tools/install-packages run
 	@tools/run
+
+deploy:        ## deploy the shop to an existing database: make deploy DB=name
+	@tools/install-packages run
+	@tools/deploy $(DB)
+
+replay:        ## load a wholesaler's invoices as history: make replay DATA=file.csv.xz [DB=name]
+	@tools/install-packages run
+	@tools/replay "$(DATA)" $(DB)
 
 test:          ## run every suite
 	@tools/install-packages run test

@@ -1,0 +1,3 @@
+-- deploy shop:account_login
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:cache
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:catalogue_list
+BEGIN;
+COMMIT;

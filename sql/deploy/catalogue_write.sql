@@ -1,0 +1,3 @@
+-- deploy shop:catalogue_write
+BEGIN;
+COMMIT;

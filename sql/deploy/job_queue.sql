@@ -1,0 +1,3 @@
+-- deploy shop:job_queue
+BEGIN;
+COMMIT;

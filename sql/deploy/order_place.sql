@@ -1,0 +1,3 @@
+-- deploy shop:order_place
+BEGIN;
+COMMIT;

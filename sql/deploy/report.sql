@@ -1,0 +1,3 @@
+-- deploy shop:report
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:rest_catalogue
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:rest_order
+BEGIN;
+COMMIT;

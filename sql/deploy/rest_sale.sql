@@ -1,0 +1,3 @@
+-- deploy shop:rest_sale
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:sale_purchase
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- deploy shop:search
+BEGIN;
+COMMIT;

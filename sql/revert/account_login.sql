@@ -1,0 +1,3 @@
+-- revert shop:account_login
+BEGIN;
+COMMIT;

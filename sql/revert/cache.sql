@@ -1,0 +1,3 @@
+-- revert shop:cache
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- revert shop:catalogue_list
+BEGIN;
+COMMIT;

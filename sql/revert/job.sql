@@ -1,0 +1,3 @@
+-- revert shop:job
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- revert shop:order_import
+BEGIN;
+COMMIT;

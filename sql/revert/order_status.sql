@@ -1,0 +1,3 @@
+-- revert shop:order_status
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- revert shop:report
+BEGIN;
+COMMIT;

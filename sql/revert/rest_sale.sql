@@ -1,0 +1,3 @@
+-- revert shop:rest_sale
+BEGIN;
+COMMIT;

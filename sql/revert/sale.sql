@@ -1,0 +1,4 @@
+-- Revert shop:sale from pg
+BEGIN;
+DROP TABLE shop.sale;
+COMMIT;

@@ -1,0 +1,3 @@
+-- revert shop:sale_purchase
+BEGIN;
+COMMIT;

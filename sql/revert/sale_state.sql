@@ -1,0 +1,3 @@
+-- revert shop:sale_state
+BEGIN;
+COMMIT;

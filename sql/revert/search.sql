@@ -1,0 +1,3 @@
+-- revert shop:search
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- verify shop:account_login
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- verify shop:cache
+BEGIN;
+COMMIT;

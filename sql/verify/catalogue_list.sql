@@ -1,0 +1,3 @@
+-- verify shop:catalogue_list
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- verify shop:job
+BEGIN;
+COMMIT;

@@ -1,0 +1,3 @@
+-- verify shop:order_payment
+BEGIN;
+COMMIT;

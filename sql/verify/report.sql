@@ -1,0 +1,3 @@
+-- verify shop:report
+BEGIN;
+COMMIT;

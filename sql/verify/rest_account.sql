@@ -1,0 +1,3 @@
+-- verify shop:rest_account
+BEGIN;
+COMMIT;

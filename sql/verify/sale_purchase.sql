@@ -1,0 +1,3 @@
+-- verify shop:sale_purchase
+BEGIN;
+COMMIT;

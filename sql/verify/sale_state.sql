@@ -1,0 +1,3 @@
+-- verify shop:sale_state
+BEGIN;
+COMMIT;

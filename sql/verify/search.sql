@@ -1,0 +1,3 @@
+-- verify shop:search
+BEGIN;
+COMMIT;
