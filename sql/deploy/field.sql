@@ -137,6 +137,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.time_field(jsonb, text, boolean, text) IS 'A time as in RFC 3339. Errors: HS010, HS011, HS015.';
 
+CREATE FUNCTION shop.json_time(p_time timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT CASE WHEN isfinite(p_time) THEN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END;
+    END;
+COMMENT ON FUNCTION shop.json_time(timestamptz) IS 'A time as JSON has it: RFC 3339, UTC, microseconds; NULL for infinity.';
+
 -- A cursor is the place in a list after which the next page begins: the name of the order and the last values, as text.
 -- Whoever makes one up may begin anywhere in a list that he may see anyway.
 CREATE FUNCTION shop.cursor_of(p_sort text, VARIADIC p_values text[]) RETURNS text
