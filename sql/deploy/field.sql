@@ -158,8 +158,6 @@ CREATE FUNCTION shop.read_cursor(p_cursor text, p_sort text, p_types regtype[]) 
 DECLARE
     v_json jsonb;
     v_values text[];
-    v_i integer;
-    v_dummy text;
 BEGIN
     IF p_cursor IS NULL THEN
         RETURN NULL;
@@ -171,7 +169,7 @@ BEGIN
             RAISE data_exception;
         END IF;
         FOR v_i IN 1 .. cardinality(p_types) LOOP
-            EXECUTE format('SELECT $1::%s::text', p_types[v_i]) INTO STRICT v_dummy USING v_values[v_i + 1];
+            EXECUTE format('SELECT $1::%s', p_types[v_i]) USING v_values[v_i + 1];
         END LOOP;
     EXCEPTION WHEN data_exception OR invalid_parameter_value OR program_limit_exceeded THEN
         PERFORM shop.refuse('HS016', '?cursor');

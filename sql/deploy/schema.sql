@@ -36,8 +36,9 @@ COMMENT ON SCHEMA rest IS 'One function per route of the REST API: actor first, 
 GRANT USAGE ON SCHEMA rest TO shop_api;
 GRANT USAGE ON SCHEMA shop TO shop_worker, shop_reporter, shop_report;
 
--- Functions are nobody's but the owner's until they are granted.
+-- Functions are nobody's but the owner's until they are granted; those of rest are the web application's.
 ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner IN SCHEMA rest GRANT EXECUTE ON FUNCTIONS TO shop_api;
 
 SET LOCAL ROLE shop_owner;
 

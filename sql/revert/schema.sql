@@ -3,6 +3,7 @@
 -- The extensions stay: they may have been there before, and holdfast holds the stock.
 
 BEGIN;
+ALTER DEFAULT PRIVILEGES FOR ROLE shop_owner IN SCHEMA rest REVOKE EXECUTE ON FUNCTIONS FROM shop_api;
 DROP TYPE rest.reply;
 DROP SCHEMA rest;
 DROP SCHEMA shop;
