@@ -1,3 +1,34 @@
--- deploy shop:cache
+-- Deploy shop:cache to pg
+-- requires: catalogue
+-- requires: sale
+--
+-- What the web application may cache, and what tells it that this is old: docs/cache-protocol.md. Keys, and the tags that
+-- lists depend on:
+--
+--   product:{id}                          GET of a product; everything in it, SKUs and images included
+--   category:{id}, merchant:{id}          GET of one
+--   sale:{id}                             GET of a sale; its state follows from the clock and its stock, so for seconds only
+--   tag:products                          lists of all products, searches, related products
+--   tag:merchant:{merchant}               lists of a merchant's products
+--   tag:category:{category}               lists of a category with all below it
+--   tag:categories, tag:sales, tag:merchant-sales:{merchant}
+--
+-- A list that is filtered by category or merchant depends on that tag alone. Drafts are nobody's but their merchant's and
+-- are not to be cached, nor is anything else that depends on who asks.
+--
+-- Stock is not watched: it changes with every sale, in tables of the extension. in_stock in a cached list is as old as the
+-- list may become, and units are asked for, or told by the extension's own means.
+
 BEGIN;
+SET LOCAL ROLE shop_owner;
+
+SELECT holdfast.watch('shop.product', 'product:{id}', 'tag:products', 'tag:merchant:{merchant_id}');
+SELECT holdfast.watch('shop.sku', 'product:{product_id}');
+SELECT holdfast.watch('shop.image', 'product:{product_id}');
+-- A row for each category that shows a product, with its version, which counts whatever else lists show of it.
+SELECT holdfast.watch('shop.product_category', 'tag:category:{category_id}');
+SELECT holdfast.watch('shop.category', 'category:{id}', 'tag:categories');
+SELECT holdfast.watch('shop.merchant', 'merchant:{id}');
+SELECT holdfast.watch('shop.sale', 'sale:{id}', 'tag:sales', 'tag:merchant-sales:{merchant_id}');
+
 COMMIT;

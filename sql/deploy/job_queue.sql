@@ -1,3 +1,462 @@
--- deploy shop:job_queue
+-- Deploy shop:job_queue to pg
+-- requires: job
+--
+-- Putting jobs into the queue and taking them out: at least once. enqueue() is part of its caller's transaction. A worker
+-- claims jobs, extends its lease while it works (heartbeat_jobs), and says how they went (finish_jobs, fail_jobs,
+-- release_jobs), each for many jobs at once and each in a transaction of its own. Only who shows the lease that a claim
+-- has returned may say so: one that came too late is told that the job is no longer his. A job whose lease has run out is
+-- tried again, or dead if it has been claimed often enough.
+--
+-- The clock: once a second a claim tends the queue (tend_jobs: leases that have run out, slots; see the change job for
+-- the slots and marks) and looks at each lane from its beginning; run_periodic() tends it too, for when nobody claims.
+--
+-- Locks: a row lock on each job claimed, skipping those of others. The advisory locks are only tried, never waited for.
+-- Enqueueing a key waits for another transaction that has just enqueued or finished the same key; a transaction that
+-- enqueues several keys takes them in ascending order. The planner is told to walk the indexes in their order, because
+-- statistics of tables that are truncated all the time are of no use to it.
+
 BEGIN;
+SET LOCAL ROLE shop_owner;
+
+CREATE FUNCTION shop.enqueue(p_kind text, p_payload jsonb, p_key text DEFAULT NULL, p_due_at timestamptz DEFAULT NULL, p_priority integer DEFAULT 0) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_id CONSTANT uuid := holdfast.uuid7();
+    v_now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    IF p_due_at = 'infinity' THEN
+        PERFORM shop.refuse('HS014', '/due_at');
+    ELSIF p_key IS NOT NULL THEN
+        IF length(p_key) NOT BETWEEN 1 AND 255 THEN
+            PERFORM shop.refuse('HS012', '/key', 'wanted: 1 to 255 characters');
+        END IF;
+        INSERT INTO shop.job_key (key, job_id) VALUES (p_key, v_id) ON CONFLICT (key) DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    FOR v_try IN 1 .. 2 LOOP
+        INSERT INTO shop.job (id, due_at, enqueued_at, priority, slot, kind, key, payload)
+        SELECT v_id, greatest(p_due_at, v_now), v_now, l.priority, CASE WHEN p_due_at > v_now + interval '10 min' THEN 0 ELSE h.slot END,
+               l.kind, p_key, coalesce(p_payload, '{}')
+        FROM shop.job_lane AS l, shop.job_head AS h
+        WHERE l.kind = p_kind AND l.priority = p_priority;
+        IF FOUND THEN
+            RETURN v_id;
+        ELSIF p_priority IS NULL OR p_priority NOT BETWEEN -9 AND 9 THEN
+            PERFORM shop.refuse('HS014', '/priority', 'wanted: -9 to 9');
+        ELSIF p_kind IS NULL OR NOT EXISTS (SELECT FROM shop.job_kind AS k WHERE k.kind = p_kind) THEN
+            PERFORM shop.refuse('HS501', '/kind');
+        END IF;
+        INSERT INTO shop.job_lane (kind, priority) VALUES (p_kind, p_priority) ON CONFLICT DO NOTHING;
+    END LOOP;
+    RAISE serialization_failure USING MESSAGE = 'the lane of the job is newer than the snapshot';
+END $$;
+COMMENT ON FUNCTION shop.enqueue(text, jsonb, text, timestamptz, integer) IS
+'Puts a job into the queue, in the caller''s transaction, and returns its id. p_key: unique while the job is not finished; NULL is returned if such a job is there already, waiting or running. p_due_at: not before then. p_priority: -9 to 9, higher first. Errors: HS012 key, HS014 priority or time, HS501 unknown kind.';
+
+-- Leaves no job behind: what is left of a slot moves to slot 0 (of slot 0 to the head), in pieces, then it is truncated.
+CREATE FUNCTION shop.empty_job_slot(p_slot integer, p_head integer, p_force boolean) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    v_piece CONSTANT integer := 5000;
+    v_left integer;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM shop.job_%s LIMIT $1 + 1) AS j', p_slot) INTO v_left USING v_piece;
+    IF v_left > v_piece AND NOT p_force THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('LOCK TABLE ONLY shop.job_%s IN ACCESS EXCLUSIVE MODE', p_slot);
+    EXECUTE format('WITH moved AS (DELETE FROM shop.job_%1$s WHERE ctid = ANY (ARRAY(SELECT ctid FROM shop.job_%1$s LIMIT $1)) RETURNING *)
+        INSERT INTO shop.job (id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, slot, kind, key, worker, error, payload)
+        SELECT id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, $2, kind, key, worker, error, payload FROM moved', p_slot)
+    USING v_piece, CASE WHEN p_slot = 0 THEN p_head ELSE 0 END;
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM shop.job_%s LIMIT 1) AS j', p_slot) INTO v_left;
+    IF v_left > 0 THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('TRUNCATE shop.job_%s', p_slot);
+    IF p_slot > 0 THEN
+        EXECUTE format('LOCK TABLE ONLY shop.job_log_%s IN ACCESS EXCLUSIVE MODE', p_slot);
+        EXECUTE format('INSERT INTO shop.job_minute (minute, event, kind, jobs, took, longest)
+            SELECT date_trunc(''minute'', at), event, kind, sum(jobs), sum(took), max(longest)
+            FROM shop.job_log_%s WHERE event NOT IN (''tend'', ''busy'') GROUP BY 1, 2, 3', p_slot);
+        EXECUTE format('TRUNCATE shop.job_log_%s', p_slot);
+    END IF;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    INSERT INTO shop.job_log (slot, event, kind) VALUES (p_head, 'busy', '');
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION shop.empty_job_slot(integer, integer, boolean) IS
+'Truncates a slot of the queue that is not the head, once no more than 5,000 of its jobs are left, which move; p_force moves as many in any case. False if there are more, or if some transaction has the slot open: then it is not tried again for ten seconds.';
+
+CREATE FUNCTION shop.empty_job_keys() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    v_keys shop.job_key[];
+BEGIN
+    LOCK TABLE shop.job_key IN ACCESS EXCLUSIVE MODE;
+    v_keys := ARRAY(SELECT k FROM shop.job_key AS k LIMIT 10001);
+    IF cardinality(v_keys) > 10000 THEN
+        RETURN false;
+    END IF;
+    TRUNCATE shop.job_key;
+    INSERT INTO shop.job_key (key, job_id) SELECT k.key, k.job_id FROM unnest(v_keys) AS k;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION shop.empty_job_keys() IS 'Writes the keys of unfinished jobs anew, without the dead ones, if they are not too many and nobody has the table open.';
+
+-- What becomes of an attempt that has failed.
+CREATE FUNCTION shop.end_attempts(p_ids uuid[], p_leases uuid[], p_reasons text[], p_final boolean) RETURNS TABLE (id uuid, dead boolean)
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    BEGIN ATOMIC
+        WITH ended AS (
+            SELECT DISTINCT ON (e.id) e.id, e.lease, left(e.reason, 2000) AS reason FROM unnest(p_ids, p_leases, p_reasons) AS e (id, lease, reason)
+        ), dying AS (
+            DELETE FROM shop.job AS j USING ended AS e, shop.job_kind AS k
+            WHERE j.id = e.id AND j.lease = e.lease AND k.kind = j.kind AND (p_final OR j.attempts >= k.attempts)
+            RETURNING j.*, e.reason
+        ), unlocked AS (
+            DELETE FROM shop.job_key AS u USING dying AS d WHERE u.key = d.key AND u.job_id = d.id
+        ), buried AS (
+            INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, kind, key, worker, error, payload)
+            SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, d.reason, d.payload FROM dying AS d
+        ), waiting AS (
+            UPDATE shop.job AS j
+            SET lease = NULL, leased_until = NULL, error = e.reason,
+                due_at = clock_timestamp() + least(k.backoff * power(2, least(j.attempts - 1, 30)), k.backoff_max) * (0.5 + random() / 2)
+            FROM ended AS e, shop.job_kind AS k
+            WHERE j.id = e.id AND j.lease = e.lease AND k.kind = j.kind AND NOT (p_final OR j.attempts >= k.attempts)
+            RETURNING j.id, j.kind, j.worker, j.claimed_at
+        ), outcome AS (
+            SELECT d.id, d.kind, d.worker, d.claimed_at, true AS dead FROM dying AS d
+            UNION ALL SELECT w.id, w.kind, w.worker, w.claimed_at, false FROM waiting AS w
+        ), noted AS (
+            INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took, longest)
+            SELECT min(h.slot), CASE WHEN o.dead THEN 'die' ELSE 'retry' END, o.kind, o.worker, count(*),
+                   sum(clock_timestamp() - o.claimed_at), max(clock_timestamp() - o.claimed_at)
+            FROM outcome AS o, shop.job_head AS h GROUP BY o.dead, o.kind, o.worker
+        )
+        SELECT o.id, o.dead FROM outcome AS o;
+    END;
+COMMENT ON FUNCTION shop.end_attempts(uuid[], uuid[], text[], boolean) IS
+'Ends attempts of jobs that the leases still hold, by retry after the back-off of their kind, or by death after its last attempt or if p_final says so.';
+
+CREATE FUNCTION shop.tend_jobs() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_size CONSTANT bigint := 16 * 1024 * 1024;
+    v_head integer;
+    v_next integer;
+    v_slot integer;
+    v_full boolean;
+    v_ids uuid[];
+    v_leases uuid[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' OR NOT pg_try_advisory_xact_lock(hashtextextended('shop.tend_jobs', 0)) THEN
+        RETURN false;
+    END IF;
+    SELECT h.slot INTO v_head FROM shop.job_head AS h;
+    v_full := greatest(pg_table_size(format('shop.job_%s', v_head)), pg_table_size(format('shop.job_log_%s', v_head))) > v_size;
+    IF v_full THEN
+        SELECT (v_head + n - 1) % 4 + 1 INTO v_next FROM generate_series(1, 3) AS n
+        WHERE pg_relation_size(format('shop.job_%s', (v_head + n - 1) % 4 + 1)) = 0 AND pg_relation_size(format('shop.job_log_%s', (v_head + n - 1) % 4 + 1)) = 0
+        ORDER BY n LIMIT 1;
+        IF FOUND THEN
+            UPDATE shop.job_head SET slot = v_next;
+            v_head := v_next;
+            v_full := false;
+        END IF;
+    END IF;
+    IF NOT EXISTS (SELECT FROM shop.job_log AS g WHERE g.event = 'busy' AND g.at > v_now - interval '10 s') THEN
+        FOR v_slot IN
+            SELECT s.slot FROM (SELECT n, (v_head + n - 1) % 4 + 1 AS slot FROM generate_series(1, 3) AS n) AS s
+            WHERE pg_relation_size(format('shop.job_%s', s.slot)) > 0 OR pg_relation_size(format('shop.job_log_%s', s.slot)) > 0
+            ORDER BY s.n
+        LOOP
+            EXIT WHEN shop.empty_job_slot(v_slot, v_head, v_full);
+            v_full := false;
+        END LOOP;
+        IF pg_table_size('shop.job_0') > v_size THEN
+            PERFORM shop.empty_job_slot(0, v_head, false);
+        END IF;
+        IF pg_relation_size('shop.job_key') > v_size / 8 THEN
+            PERFORM shop.empty_job_keys();
+        END IF;
+    END IF;
+
+    SELECT array_agg(e.id), array_agg(e.lease) INTO v_ids, v_leases
+    FROM (SELECT j.id, j.lease FROM shop.job_kind AS k, shop.job AS j
+          WHERE j.kind = k.kind AND j.lease IS NOT NULL AND j.leased_until < v_now LIMIT 1000 FOR UPDATE OF j SKIP LOCKED) AS e;
+    IF v_ids IS NOT NULL THEN
+        PERFORM shop.end_attempts(v_ids, v_leases, array_fill('the lease ran out: its worker is gone, or too slow'::text, ARRAY[cardinality(v_ids)]), false);
+    END IF;
+    DELETE FROM shop.job_dead AS d WHERE d.died_at < v_now - interval '90 days';
+    DELETE FROM shop.job_minute AS m WHERE m.minute < v_now - interval '30 days';
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION shop.tend_jobs() IS
+'Ends attempts whose lease has run out, begins a new slot when the head is full (16 MB), empties those behind it, forgets old history. Claims and run_periodic() call it; it may be called at any time, by any number. False if another transaction is at it, or at another isolation level than READ COMMITTED, whose snapshot may be too old to tell that a slot is empty.';
+
+CREATE FUNCTION shop.claim_jobs(p_worker text, p_kinds text[] DEFAULT NULL, p_limit integer DEFAULT 1, p_lease interval DEFAULT NULL)
+    RETURNS TABLE (id uuid, lease uuid, kind text, payload jsonb, attempt integer, leased_until timestamptz, enqueued_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_recent CONSTANT timestamptz := v_now - interval '250 ms';
+    v_nil CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
+    v_lease CONSTANT uuid := gen_random_uuid();
+    v_full boolean;
+    v_left integer := p_limit;
+    v_late integer := 0;
+    v_more text[] := ARRAY[]::text[];
+    v_last record;
+    v_lane record;
+    v_quota integer;
+    v_got integer;
+BEGIN
+    IF p_worker IS NULL OR length(p_worker) NOT BETWEEN 1 AND 200 THEN
+        PERFORM shop.refuse('HS012', '/worker', 'wanted: 1 to 200 characters');
+    ELSIF p_limit IS NULL OR p_limit NOT BETWEEN 1 AND 10000 THEN
+        PERFORM shop.refuse('HS014', '/limit', 'wanted: 1 to 10000');
+    ELSIF p_lease NOT BETWEEN interval '1 s' AND interval '1 day' THEN
+        PERFORM shop.refuse('HS014', '/lease', 'wanted: one second to one day');
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM shop.refuse('HS503');
+    END IF;
+
+    SELECT g.at, g.took, g.jobs INTO v_last FROM shop.job_log AS g WHERE g.event = 'tend' ORDER BY g.at DESC LIMIT 1;
+    v_full := v_last.at IS NULL OR v_last.jobs > 0 OR v_now > v_last.at + greatest(interval '1 s', 20 * v_last.took);
+    IF v_full THEN
+        v_full := shop.tend_jobs();
+    END IF;
+
+    -- Lanes that have something to do, with the place to begin at. Within a priority each kind has its share; what one
+    -- leaves is the others', in the second round.
+    FOR v_lane IN
+        SELECT l.*, r AS round, count(*) OVER (PARTITION BY l.priority, r ORDER BY l.place ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS lanes
+        FROM (SELECT l.kind, l.priority, k.lease, k.concurrency, m.due_at, m.job_id, random() AS place
+              FROM shop.job_kind AS k JOIN shop.job_lane AS l ON l.kind = k.kind
+              LEFT JOIN LATERAL (SELECT g.due_at, g.job_id FROM shop.job_log AS g WHERE g.event = 'claim' AND g.kind = l.kind AND g.priority = l.priority
+                                 ORDER BY g.due_at DESC, g.job_id DESC LIMIT 1) AS g ON true
+              CROSS JOIN LATERAL (SELECT CASE WHEN g.due_at > v_recent THEN v_recent ELSE coalesce(g.due_at, '-infinity') END AS due_at,
+                                         CASE WHEN g.due_at > v_recent OR g.job_id IS NULL THEN v_nil ELSE g.job_id END AS job_id) AS m
+              CROSS JOIN LATERAL (SELECT FROM shop.job AS j
+                                  WHERE j.kind = l.kind AND j.priority = l.priority AND j.lease IS NULL AND j.due_at <= v_now
+                                    AND (j.due_at, j.id) >= (CASE WHEN v_full THEN '-infinity' ELSE m.due_at END, CASE WHEN v_full THEN v_nil ELSE m.job_id END)
+                                  LIMIT 1) AS j
+              WHERE NOT k.paused AND (p_kinds IS NULL OR k.kind = ANY (p_kinds))) AS l, generate_series(1, 2) AS r
+        ORDER BY l.priority DESC, r, l.place
+    LOOP
+        EXIT WHEN v_left = 0;
+        CONTINUE WHEN v_lane.round = 2 AND v_lane.kind || v_lane.priority <> ALL (v_more);
+        v_quota := CASE v_lane.round WHEN 1 THEN (v_left + v_lane.lanes - 1) / v_lane.lanes ELSE v_left END;
+        IF v_lane.concurrency IS NOT NULL THEN
+            CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended('shop.job_kind ' || v_lane.kind, 0));
+            v_quota := least(v_quota, v_lane.concurrency
+                - (SELECT count(*) FROM shop.job AS j WHERE j.kind = v_lane.kind AND j.lease IS NOT NULL AND j.leased_until > v_now));
+            CONTINUE WHEN v_quota <= 0;
+        END IF;
+
+        FOR v_pass IN CASE WHEN v_full AND v_lane.round = 1 THEN 1 ELSE 2 END .. 2 LOOP
+            RETURN QUERY
+            WITH picked AS MATERIALIZED (
+                SELECT j.id, j.slot FROM shop.job AS j
+                WHERE j.kind = v_lane.kind AND j.priority = v_lane.priority AND j.lease IS NULL AND j.due_at <= v_now
+                  AND (j.due_at, j.id) >= (CASE v_pass WHEN 1 THEN '-infinity' ELSE v_lane.due_at END, CASE v_pass WHEN 1 THEN v_nil ELSE v_lane.job_id END)
+                  AND (j.due_at, j.id) < (CASE v_pass WHEN 1 THEN v_lane.due_at ELSE 'infinity' END, CASE v_pass WHEN 1 THEN v_lane.job_id ELSE v_nil END)
+                ORDER BY j.due_at, j.id LIMIT v_quota FOR UPDATE SKIP LOCKED
+            ), claimed AS (
+                UPDATE shop.job AS j
+                SET lease = v_lease, leased_until = v_now + coalesce(p_lease, v_lane.lease), worker = p_worker, claimed_at = v_now, attempts = j.attempts + 1
+                FROM picked AS p WHERE j.id = p.id AND j.slot = p.slot
+                RETURNING j.id, j.payload, j.attempts, j.leased_until, j.enqueued_at, j.due_at
+            ), noted AS (
+                INSERT INTO shop.job_log (slot, event, kind, priority, worker, jobs, took, longest, due_at, job_id)
+                SELECT (SELECT h.slot FROM shop.job_head AS h), 'claim', v_lane.kind, v_lane.priority, p_worker, count(*),
+                       sum(v_now - c.due_at), max(v_now - c.due_at), max(c.due_at), (array_agg(c.id ORDER BY c.due_at DESC, c.id DESC))[1]
+                FROM claimed AS c HAVING count(*) > 0
+            )
+            SELECT c.id, v_lease, v_lane.kind, c.payload, c.attempts, c.leased_until, c.enqueued_at FROM claimed AS c;
+            GET DIAGNOSTICS v_got = ROW_COUNT;
+            v_left := v_left - v_got;
+            v_quota := v_quota - v_got;
+            IF v_pass = 1 THEN
+                v_late := v_late + v_got;
+            END IF;
+            EXIT WHEN v_quota = 0;
+        END LOOP;
+        IF v_quota = 0 THEN
+            v_more := v_more || (v_lane.kind || v_lane.priority);
+        END IF;
+    END LOOP;
+    IF v_full THEN
+        INSERT INTO shop.job_log (slot, event, kind, jobs, took)
+        SELECT h.slot, 'tend', '', CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_now FROM shop.job_head AS h;
+    END IF;
+END $$;
+COMMENT ON FUNCTION shop.claim_jobs(text, text[], integer, interval) IS
+'Claims up to p_limit (1 to 10000) due jobs of some kinds (NULL: all) for a worker, by priority, then due time; kinds of one priority share. lease: to be shown with what becomes of them. p_lease: until when they are to be finished or extended, NULL: as their kind says. Commit at once. Errors: HS012, HS014, HS503.';
+
+CREATE FUNCTION shop.heartbeat_jobs(p_lease uuid, p_ids uuid[], p_for interval DEFAULT NULL) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+BEGIN
+    IF p_for NOT BETWEEN interval '1 s' AND interval '1 day' THEN
+        PERFORM shop.refuse('HS014', '/for', 'wanted: one second to one day');
+    END IF;
+    RETURN QUERY
+    UPDATE shop.job AS j SET leased_until = clock_timestamp() + coalesce(p_for, k.lease) FROM shop.job_kind AS k
+    WHERE j.id = ANY (p_ids) AND j.lease = p_lease AND k.kind = j.kind RETURNING j.id;
+END $$;
+COMMENT ON FUNCTION shop.heartbeat_jobs(uuid, uuid[], interval) IS
+'Extends the lease on jobs, and returns those that are still the worker''s; the others were given to somebody else, or cancelled. Errors: HS014.';
+
+CREATE FUNCTION shop.finish_jobs(p_lease uuid, p_ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    WITH done AS (
+        DELETE FROM shop.job AS j WHERE j.id = ANY (p_ids) AND j.lease = p_lease RETURNING j.id, j.key, j.kind, j.worker, j.claimed_at
+    ), unlocked AS (
+        DELETE FROM shop.job_key AS u USING done AS d WHERE u.key = d.key AND u.job_id = d.id
+    ), noted AS (
+        INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took, longest)
+        SELECT min(h.slot), 'finish', d.kind, d.worker, count(*), sum(clock_timestamp() - d.claimed_at), max(clock_timestamp() - d.claimed_at)
+        FROM done AS d, shop.job_head AS h GROUP BY d.kind, d.worker
+    )
+    SELECT d.id FROM done AS d;
+END $$;
+COMMENT ON FUNCTION shop.finish_jobs(uuid, uuid[]) IS
+'Ends jobs that are done, and returns those that were still the worker''s; the others are somebody else''s by now, done or cancelled.';
+
+CREATE FUNCTION shop.fail_jobs(p_lease uuid, p_ids uuid[], p_reasons text[], p_final boolean DEFAULT false) RETURNS TABLE (id uuid, dead boolean)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF cardinality(p_reasons) IS DISTINCT FROM cardinality(p_ids) THEN
+        PERFORM shop.refuse('HS015', '/reasons', 'wanted: one for each job');
+    END IF;
+    RETURN QUERY SELECT e.id, e.dead FROM shop.end_attempts(p_ids, array_fill(p_lease, ARRAY[cardinality(p_ids)]), p_reasons, coalesce(p_final, false)) AS e;
+END $$;
+COMMENT ON FUNCTION shop.fail_jobs(uuid, uuid[], text[], boolean) IS
+'Says that jobs have failed, and why: they are tried again later, or dead after the last attempt of their kind, or at once if p_final. Returns those that were still the worker''s. Errors: HS015.';
+
+CREATE FUNCTION shop.release_jobs(p_lease uuid, p_ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    WITH released AS (
+        UPDATE shop.job AS j SET lease = NULL, leased_until = NULL, attempts = j.attempts - 1, due_at = clock_timestamp()
+        WHERE j.id = ANY (p_ids) AND j.lease = p_lease RETURNING j.id, j.kind, j.worker
+    ), noted AS (
+        INSERT INTO shop.job_log (slot, event, kind, worker, jobs)
+        SELECT min(h.slot), 'release', r.kind, r.worker, count(*) FROM released AS r, shop.job_head AS h GROUP BY r.kind, r.worker
+    )
+    SELECT r.id FROM released AS r;
+END $$;
+COMMENT ON FUNCTION shop.release_jobs(uuid, uuid[]) IS
+'Gives back jobs that were not begun, as a worker does that ends: they wait again, and the attempt does not count. Returns those that were still his.';
+
+CREATE FUNCTION shop.cancel_job(p_id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_job shop.job;
+BEGIN
+    DELETE FROM shop.job AS j WHERE j.id = p_id RETURNING j.* INTO v_job;
+    IF NOT FOUND THEN
+        UPDATE shop.job_dead AS d SET cancelled = true WHERE d.id = p_id;
+        IF NOT FOUND THEN
+            PERFORM shop.refuse('HS004');
+        END IF;
+        RETURN;
+    END IF;
+    DELETE FROM shop.job_key AS u WHERE u.key = v_job.key AND u.job_id = v_job.id;
+    INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, cancelled, kind, key, worker, error, payload)
+    VALUES (v_job.id, v_job.enqueued_at, v_job.priority, v_job.attempts, true, v_job.kind, v_job.key, v_job.worker, v_job.error, v_job.payload);
+    INSERT INTO shop.job_log (slot, event, kind) SELECT h.slot, 'cancel', v_job.kind FROM shop.job_head AS h;
+END $$;
+COMMENT ON FUNCTION shop.cancel_job(uuid) IS
+'Cancels a job that waits or runs; the worker of a running one learns of it by his next heartbeat, or when he wants to finish it. It stays among the dead letters; cancelling one of those takes it off the list of what went wrong. Errors: HS004 no such job.';
+
+CREATE FUNCTION shop.retry_job(p_id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_dead shop.job_dead;
+    v_lease uuid;
+BEGIN
+    DELETE FROM shop.job_dead AS d WHERE d.id = p_id RETURNING d.* INTO v_dead;
+    IF FOUND THEN
+        IF NOT EXISTS (SELECT FROM shop.job_lane AS l WHERE l.kind = v_dead.kind AND l.priority = v_dead.priority) THEN
+            PERFORM shop.refuse('HS501');
+        END IF;
+        IF v_dead.key IS NOT NULL THEN
+            INSERT INTO shop.job_key (key, job_id) VALUES (v_dead.key, v_dead.id) ON CONFLICT (key) DO NOTHING;
+            IF NOT FOUND THEN
+                PERFORM shop.refuse('HS502');
+            END IF;
+        END IF;
+        INSERT INTO shop.job (id, due_at, enqueued_at, priority, slot, kind, key, worker, error, payload)
+        SELECT v_dead.id, clock_timestamp(), v_dead.enqueued_at, v_dead.priority, h.slot, v_dead.kind, v_dead.key, v_dead.worker, v_dead.error, v_dead.payload
+        FROM shop.job_head AS h;
+        RETURN;
+    END IF;
+    SELECT j.lease INTO v_lease FROM shop.job AS j WHERE j.id = p_id FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM shop.refuse('HS004');
+    ELSIF v_lease IS NOT NULL THEN
+        PERFORM shop.refuse('HS504');
+    END IF;
+    UPDATE shop.job AS j SET due_at = least(j.due_at, clock_timestamp()) WHERE j.id = p_id;
+END $$;
+COMMENT ON FUNCTION shop.retry_job(uuid) IS
+'Sends a dead or cancelled job again, its attempts counted anew, or makes one that waits due now. Errors: HS004 no such job, HS501 its kind is gone, HS502 an unfinished job has its key, HS504 it is running.';
+
+CREATE FUNCTION shop.run_periodic() RETURNS integer
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_due record;
+    v_count integer := 0;
+BEGIN
+    FOR v_due IN
+        UPDATE shop.job_periodic AS p SET next_at = date_bin(p.every, clock_timestamp(), p.next_at) + p.every
+        FROM (SELECT d.name FROM shop.job_periodic AS d WHERE d.next_at <= clock_timestamp() ORDER BY d.name FOR UPDATE SKIP LOCKED) AS d
+        WHERE p.name = d.name RETURNING p.name, p.kind, p.payload, p.priority
+    LOOP
+        v_count := v_count + (shop.enqueue(v_due.kind, v_due.payload, 'periodic:' || v_due.name, NULL, v_due.priority) IS NOT NULL)::integer;
+    END LOOP;
+    PERFORM shop.tend_jobs();
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION shop.run_periodic() IS
+'Enqueues the periodic jobs whose time has come, once for each time, and tends the queue: for anybody''s clock, from any number of nodes, as often as they like. One whose job of last time is not finished is left out. Returns how many it has enqueued.';
+
+CREATE FUNCTION shop.schedule_periodic() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    BEGIN
+        EXECUTE 'CREATE EXTENSION IF NOT EXISTS pg_cron';
+    EXCEPTION WHEN OTHERS THEN
+        RAISE NOTICE 'pg_cron cannot be used here: %; let another clock call shop.run_periodic(), such as the worker', SQLERRM;
+        RETURN false;
+    END;
+    EXECUTE format('SELECT %s(%L, %L, %L)', 'cron.schedule', 'shop.run_periodic', '* * * * *', 'SELECT shop.run_periodic()');
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION shop.schedule_periodic() IS
+'Lets pg_cron call shop.run_periodic() every minute, in the name of its caller, who can create that extension. False, with a notice, if the server has no pg_cron or it belongs to another database.';
+
+GRANT EXECUTE ON FUNCTION shop.claim_jobs(text, text[], integer, interval), shop.heartbeat_jobs(uuid, uuid[], interval), shop.finish_jobs(uuid, uuid[]),
+    shop.fail_jobs(uuid, uuid[], text[], boolean), shop.release_jobs(uuid, uuid[]), shop.run_periodic() TO shop_worker;
+
 COMMIT;

@@ -1,3 +1,31 @@
--- revert shop:account_login
+-- Revert shop:account_login from pg
 BEGIN;
+DROP FUNCTION shop.purge_tokens(integer, interval);
+DROP FUNCTION shop.update_merchant(bigint, bigint, text, text);
+DROP FUNCTION shop.create_merchant(bigint, text);
+DROP FUNCTION shop.account_contact(bigint);
+DROP FUNCTION shop.finish_avatar(bigint, text, jsonb, text);
+DROP FUNCTION shop.set_avatar(bigint, text);
+DROP FUNCTION shop.update_account(bigint, text, text, text);
+DROP FUNCTION shop.set_roles(bigint, bigint, text[]);
+DROP FUNCTION shop.reinstate_account(bigint, bigint);
+DROP FUNCTION shop.suspend_account(bigint, bigint);
+DROP FUNCTION shop.lock_for_admin(bigint, bigint);
+DROP FUNCTION shop.set_password(bigint, text, text);
+DROP FUNCTION shop.finish_password_reset(bigint, bytea, text);
+DROP FUNCTION shop.request_password_reset(text, text, bytea);
+DROP FUNCTION shop.revoke_token(bigint, bytea);
+DROP FUNCTION shop.rotate_token(bigint, bytea, bytea);
+DROP FUNCTION shop.start_family(bigint, text, bytea, interval);
+DROP FUNCTION shop.revoke_families(bigint, text);
+DROP FUNCTION shop.create_account(text, text, text, text);
+DROP FUNCTION shop.check_token_hash(bytea, text);
+DROP FUNCTION shop.check_password_hash(text);
+DROP FUNCTION shop.check_name(text);
+DROP FUNCTION shop.check_email(text);
+DROP FUNCTION shop.fold_email(text);
+DROP TABLE shop.password_reset;
+DROP TABLE shop.refresh_token;
+DROP TABLE shop.refresh_family;
+DELETE FROM shop.problem WHERE code BETWEEN 'HS101' AND 'HS106';
 COMMIT;

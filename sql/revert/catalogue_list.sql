@@ -1,3 +1,23 @@
--- revert shop:catalogue_list
+-- Revert shop:catalogue_list from pg
 BEGIN;
+DROP FUNCTION shop.product_items(bigint[]);
+DROP FUNCTION shop.list_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, jsonb, boolean);
+DROP FUNCTION shop.list_statement(text, integer, text[], bigint, bigint, bigint, bigint, text, text, jsonb, boolean, integer, bigint[]);
+DROP TRIGGER category_moved ON shop.category;
+DROP TRIGGER product_replaced ON shop.product;
+DROP TRIGGER product_placed ON shop.product;
+DROP FUNCTION shop.place_moved();
+DROP FUNCTION shop.place_changed();
+DROP FUNCTION shop.place_added();
+DROP FUNCTION shop.place_products(bigint[]);
+DROP TABLE shop.product_category;
+DROP INDEX shop.product_attributes_idx;
+DROP INDEX shop.product_tags_idx;
+DROP INDEX shop.product_draft_idx;
+DROP INDEX shop.product_merchant_title_idx;
+DROP INDEX shop.product_merchant_price_idx;
+DROP INDEX shop.product_merchant_new_idx;
+DROP INDEX shop.product_title_idx;
+DROP INDEX shop.product_price_idx;
+DROP INDEX shop.product_new_idx;
 COMMIT;

@@ -1,3 +1,25 @@
--- revert shop:catalogue_write
+-- Revert shop:catalogue_write from pg
 BEGIN;
+DROP FUNCTION shop.update_category(bigint, text[], bigint, text);
+DROP FUNCTION shop.create_category(bigint, text);
+DROP FUNCTION shop.refuse_image(bigint, text);
+DROP FUNCTION shop.set_image(bigint, jsonb);
+DROP FUNCTION shop.add_image(bigint, text);
+DROP FUNCTION shop.delete_product(shop.product);
+DROP FUNCTION shop.update_product(shop.product, text[], bigint, text, text, jsonb, text[], boolean, bigint[], text[], bigint[], text);
+DROP FUNCTION shop.create_product(bigint, bigint, text, text, jsonb, text[], text[], bigint[], text, boolean);
+DROP FUNCTION shop.set_skus(bigint, bigint[], text[], bigint[]);
+DROP FUNCTION shop.check_product(bigint, jsonb, text[]);
+DROP FUNCTION shop.require_sku(bigint, bigint);
+DROP FUNCTION shop.require_product(bigint, bigint);
+DROP FUNCTION shop.may_manage(bigint, bigint);
+DROP TRIGGER image_changed ON shop.image;
+DROP TRIGGER image_added ON shop.image;
+DROP FUNCTION shop.image_changed();
+DROP TRIGGER sku_changed ON shop.sku;
+DROP TRIGGER sku_added ON shop.sku;
+DROP FUNCTION shop.sku_changed();
+DROP FUNCTION shop.fold_tag(text);
+ALTER TABLE shop.product DROP CONSTRAINT product_title_check;
+DELETE FROM shop.problem WHERE code BETWEEN 'HS201' AND 'HS205';
 COMMIT;

@@ -1,3 +1,10 @@
--- revert shop:job_report
+-- Revert shop:job_report from pg
 BEGIN;
+DROP VIEW shop.job_worker;
+DROP VIEW shop.job_summary;
+DROP VIEW shop.job_throughput;
+DROP VIEW shop.job_failed;
+DROP VIEW shop.job_running;
+DROP VIEW shop.job_waiting;
+DROP VIEW shop.job_list;
 COMMIT;

@@ -1,3 +1,8 @@
--- revert shop:order_payment
+-- Revert shop:order_payment from pg
 BEGIN;
+SELECT holdfast.unlisten_payments('shop.payment_changed');
+DROP FUNCTION shop.return_order(bigint, uuid, text, integer[], bigint[], bigint, bigint, text, timestamptz);
+DROP FUNCTION shop.pay_order(bigint, uuid, text, text, text);
+DROP FUNCTION shop.payment_changed(bigint, uuid, uuid, text, text);
+DELETE FROM shop.order_transition WHERE from_status = 'cancelled' AND action = 'pay';
 COMMIT;

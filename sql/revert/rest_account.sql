@@ -1,3 +1,28 @@
--- revert shop:rest_account
+-- Revert shop:rest_account from pg
 BEGIN;
+DROP FUNCTION rest.problems(bigint);
+DROP FUNCTION rest.admin_account_roles_set(bigint, bigint, jsonb);
+DROP FUNCTION rest.admin_account_reinstate(bigint, bigint);
+DROP FUNCTION rest.admin_account_suspend(bigint, bigint);
+DROP FUNCTION rest.admin_account_get(bigint, bigint);
+DROP FUNCTION rest.merchant_update(bigint, bigint, jsonb, text);
+DROP FUNCTION rest.merchant_get(bigint, bigint);
+DROP FUNCTION rest.merchant_create(bigint, jsonb);
+DROP FUNCTION rest.me_avatar_set(bigint, text);
+DROP FUNCTION rest.me_logout(bigint);
+DROP FUNCTION rest.me_password_set(bigint, text, text);
+DROP FUNCTION rest.me_update(bigint, jsonb, text);
+DROP FUNCTION rest.me_get(bigint);
+DROP FUNCTION rest.password_reset_finish(bigint, bigint, bytea, text);
+DROP FUNCTION rest.password_reset_request(bigint, jsonb, text, bytea);
+DROP FUNCTION rest.token_revoke(bigint, bigint, bytea);
+DROP FUNCTION rest.token_refresh(bigint, bigint, bytea, bytea);
+DROP FUNCTION rest.token_issue(bigint, bigint, text, bytea, interval);
+DROP FUNCTION shop.grant_reply(shop.refresh_family);
+DROP FUNCTION rest.login_find(bigint, text);
+DROP FUNCTION rest.account_create(bigint, jsonb, text);
+DROP FUNCTION shop.locale_field(jsonb);
+DROP FUNCTION shop.merchant_json(shop.merchant);
+DROP FUNCTION shop.account_admin_json(shop.account);
+DROP FUNCTION shop.account_json(shop.account);
 COMMIT;

@@ -1,3 +1,25 @@
--- revert shop:rest_catalogue
+-- Revert shop:rest_catalogue from pg
 BEGIN;
+DROP FUNCTION rest.sku_adjust(bigint, bigint, text, jsonb);
+DROP FUNCTION rest.sku_receive(bigint, bigint, text, jsonb);
+DROP FUNCTION rest.sku_stock_get(bigint, bigint);
+DROP FUNCTION rest.product_image_add(bigint, bigint, jsonb);
+DROP FUNCTION rest.product_delete(bigint, bigint, text);
+DROP FUNCTION rest.product_publish(bigint, bigint, boolean);
+DROP FUNCTION rest.product_update(bigint, bigint, jsonb, text);
+DROP FUNCTION rest.product_create(bigint, jsonb);
+DROP FUNCTION rest.product_related(bigint, bigint);
+DROP FUNCTION shop.require_visible(bigint, bigint);
+DROP FUNCTION rest.product_get(bigint, bigint);
+DROP FUNCTION rest.product_search(bigint, jsonb);
+DROP FUNCTION rest.product_list(bigint, jsonb);
+DROP FUNCTION rest.category_update(bigint, bigint, jsonb);
+DROP FUNCTION rest.category_create(bigint, jsonb);
+DROP FUNCTION rest.category_list(bigint);
+DROP FUNCTION shop.attributes_parameter(jsonb);
+DROP FUNCTION shop.skus_field(jsonb, boolean);
+DROP FUNCTION shop.tags_field(jsonb);
+DROP FUNCTION shop.product_reply(bigint, integer);
+DROP FUNCTION shop.product_json(shop.product);
+DROP FUNCTION shop.image_json(shop.image);
 COMMIT;

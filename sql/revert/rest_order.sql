@@ -1,3 +1,21 @@
--- revert shop:rest_order
+-- Revert shop:rest_order from pg
 BEGIN;
+DROP FUNCTION rest.webhook_receive(bigint, text, bytea, text, text, text);
+DROP FUNCTION rest.payment_refund(bigint, uuid, text, jsonb);
+DROP FUNCTION rest.payment_get(bigint, uuid);
+DROP FUNCTION rest.payment_create(bigint, uuid, text, jsonb);
+DROP FUNCTION shop.find_payment(bigint, uuid, text);
+DROP FUNCTION shop.payment_reply(bigint, uuid, integer);
+DROP FUNCTION rest.order_return(bigint, uuid, text, jsonb);
+DROP FUNCTION shop.key_by(bigint, text);
+DROP FUNCTION rest.order_complete(bigint, uuid, text);
+DROP FUNCTION rest.order_ship(bigint, uuid, text);
+DROP FUNCTION rest.order_cancel(bigint, uuid, text);
+DROP FUNCTION rest.order_get(bigint, uuid);
+DROP FUNCTION rest.order_list(bigint, jsonb);
+DROP FUNCTION rest.order_place_batch(bigint, text, jsonb);
+DROP FUNCTION rest.order_place(bigint, text, jsonb);
+DROP FUNCTION shop.find_order(bigint, uuid, text);
+DROP FUNCTION shop.order_reply(bigint, uuid, integer);
+DROP FUNCTION shop.orders_json(bigint, uuid[]);
 COMMIT;

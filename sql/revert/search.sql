@@ -1,3 +1,28 @@
--- revert shop:search
+-- Revert shop:search from pg
 BEGIN;
+DROP FUNCTION shop.related_products(bigint, integer);
+DROP FUNCTION shop.count_bought_together(timestamptz);
+DROP TABLE shop.bought_together;
+DROP FUNCTION shop.search_facets(text, bigint, bigint, text);
+DROP FUNCTION shop.search_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, boolean);
+DROP FUNCTION shop.search_matches(text, bigint, bigint, text);
+DROP FUNCTION shop.search_statement(text, bigint, bigint, text, boolean);
+DROP FUNCTION shop.search_query(text);
+DROP FUNCTION shop.search_found(text);
+DROP FUNCTION shop.count_words();
+DROP TRIGGER sku_searched ON shop.sku;
+DROP TRIGGER sku_searchable ON shop.sku;
+DROP TRIGGER product_searched ON shop.product;
+DROP TRIGGER product_searchable ON shop.product;
+DROP FUNCTION shop.search_sku_added();
+DROP FUNCTION shop.search_sku_changed();
+DROP FUNCTION shop.search_added();
+DROP FUNCTION shop.search_changed();
+DROP FUNCTION shop.index_products(bigint[]);
+DROP TABLE shop.search_document;
+DROP TABLE shop.search_word;
+DROP FUNCTION shop.search_vector(text, text, text[], text[]);
+DROP FUNCTION shop.search_keys(text);
+DROP FUNCTION shop.search_tokens(text);
+DROP FUNCTION shop.fold(text);
 COMMIT;

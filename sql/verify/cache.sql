@@ -1,3 +1,4 @@
--- verify shop:cache
+-- Verify shop:cache on pg
 BEGIN;
-COMMIT;
+SELECT 1 / (count(DISTINCT table_name) = 7 AND bool_and(fires_always))::integer FROM holdfast.watched WHERE table_name::text LIKE 'shop.%';
+ROLLBACK;

@@ -1,3 +1,10 @@
--- verify shop:job_report
+-- Verify shop:job_report on pg
 BEGIN;
-COMMIT;
+SELECT id, ended, state, kind, priority, key, attempts, enqueued_at, due_at, claimed_at, leased_until, worker, error, ended_at FROM shop.job_list WHERE false;
+SELECT id, kind, late, state FROM shop.job_waiting WHERE false;
+SELECT id, kind, worker, running, overdue FROM shop.job_running WHERE false;
+SELECT id, state, kind, error, failed_at, next_at FROM shop.job_failed WHERE false;
+SELECT minute, kind, claimed, finished, retried, died, cancelled, wait_average, wait_longest, run_average, run_longest FROM shop.job_throughput WHERE false;
+SELECT kind, waiting, running, dead, oldest_due_at, finished_hour FROM shop.job_summary WHERE false;
+SELECT worker, seen_at, running, finished, failed, alive FROM shop.job_worker WHERE false;
+ROLLBACK;

@@ -1,3 +1,7 @@
--- verify shop:order_payment
+-- Verify shop:order_payment on pg
 BEGIN;
-COMMIT;
+SELECT 1 / count(*) FROM holdfast.payment_listeners WHERE function = 'shop.payment_changed';
+SELECT 1 / count(*) FROM shop.order_transition WHERE from_status = 'cancelled' AND action = 'pay';
+SELECT 'shop.payment_changed(bigint, uuid, uuid, text, text)'::regprocedure, 'shop.pay_order(bigint, uuid, text, text, text)'::regprocedure,
+    'shop.return_order(bigint, uuid, text, integer[], bigint[], bigint, bigint, text, timestamptz)'::regprocedure;
+ROLLBACK;

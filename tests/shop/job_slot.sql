@@ -1,0 +1,64 @@
+-- The queue stays small and fast without vacuum: slots that are truncated, and marks. (What an old snapshot cannot prevent
+-- is shown by isolation/specs/job_slot.spec, and measured by bench/jobs.)
+\ir include/begin.sql
+SELECT plan(32);
+INSERT INTO shop.job_kind (kind, lease) VALUES ('test', '10 min');
+CREATE FUNCTION bulk(p_jobs integer) RETURNS bigint LANGUAGE sql AS $$
+    SELECT count(shop.enqueue('test', to_jsonb(repeat(md5(n::text), 57)))) FROM generate_series(1, p_jobs) AS n
+$$;
+CREATE TABLE claimed AS SELECT * FROM shop.claim_jobs('w') WITH NO DATA;
+CREATE FUNCTION head() RETURNS integer LANGUAGE sql AS 'SELECT slot FROM shop.job_head';
+CREATE FUNCTION slots() RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(format('%s in %s', n, slot), ', ' ORDER BY slot), 'nothing') FROM (SELECT slot, count(*) AS n FROM shop.job GROUP BY slot) AS s
+$$;
+
+SELECT is(head(), 1, 'the first slot is filled');
+SELECT is(bulk(1000), 1000::bigint, 'a thousand jobs');
+SELECT is((shop.tend_jobs(), head())::text, '(t,1)', 'fit into it');
+SELECT is(bulk(9000), 9000::bigint, 'ten thousand large ones');
+SELECT is((shop.tend_jobs(), head())::text, '(t,2)', 'do not: the next slot is filled');
+SELECT is(slots(), '10000 in 1', 'the first is full of jobs');
+SELECT is(bulk(1), 1::bigint, 'more of them');
+SELECT is(slots(), '10000 in 1, 1 in 2', 'come to the second');
+INSERT INTO claimed SELECT * FROM shop.claim_jobs('w', '{test}', 9998);
+SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed ORDER BY id LIMIT 9990))), 9990::bigint, 'when almost all of the first are done');
+SELECT is(slots(), '10 in 1, 1 in 2', 'and few are left');
+SELECT ok(pg_relation_size('shop.job_1') > 16000000, 'the dead ones still take their room');
+SELECT is(shop.tend_jobs(), true, 'then those that are left');
+SELECT is(slots(), '10 in 0, 1 in 2', 'are moved');
+SELECT is(pg_relation_size('shop.job_1') + pg_relation_size('shop.job_log_1'), 0::bigint, 'and the slot is empty again, and its log');
+SELECT is((SELECT (sum(jobs) FILTER (WHERE event = 'claim'), sum(jobs) FILTER (WHERE event = 'finish'))::text FROM shop.job_minute WHERE kind = 'test'), '(9998,9990)', 'whose sums are kept');
+SELECT is((SELECT (sum(claimed), sum(finished))::text FROM shop.job_throughput WHERE kind = 'test'), '(9998,9990)', 'and shown');
+SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed ORDER BY id DESC LIMIT 8))), 8::bigint, 'those that run are finished where they are');
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 10)), 3::bigint, 'those that wait are claimed');
+SELECT is(slots(), '2 in 0, 1 in 2', 'nothing is lost');
+
+-- A slot that is full of jobs that nobody takes.
+UPDATE shop.job_kind SET paused = true WHERE kind = 'test';
+SELECT is(bulk(9000), 9000::bigint, 'jobs that nobody takes');
+SELECT is((shop.tend_jobs(), head())::text, '(t,3)', 'fill the second slot');
+SELECT is((shop.tend_jobs(), slots())::text, '(t,"2 in 0, 9001 in 2")', 'and stay there');
+SELECT is((bulk(9000), shop.tend_jobs(), bulk(9000), shop.tend_jobs(), head())::text, '(9000,t,9000,t,1)', 'as long as there are others');
+SELECT is((bulk(9000), shop.tend_jobs(), head())::text, '(9000,t,1)', 'when there is none, the last one grows');
+SELECT is(slots(), '5002 in 0, 9000 in 1, 4001 in 2, 9000 in 3, 9000 in 4', 'and some move');
+SELECT is((shop.tend_jobs(), slots())::text, '(t,"9003 in 0, 9000 in 1, 9000 in 3, 9000 in 4")', 'until a slot is empty');
+SELECT is((shop.tend_jobs(), head())::text, '(t,2)', 'which is filled next');
+UPDATE shop.job_kind SET paused = false WHERE kind = 'test';
+
+-- Marks.
+DELETE FROM shop.job;
+UPDATE shop.job_log SET at = at + interval '1 h', jobs = 0 WHERE event = 'tend';
+INSERT INTO shop.job_log (slot, event, kind, priority, due_at, job_id) VALUES (head(), 'claim', 'test', 0, clock_timestamp() - interval '1 h', holdfast.uuid7());
+INSERT INTO shop.job (due_at, slot, kind, payload) VALUES (clock_timestamp() - interval '2 h', head(), 'test', '"late"'), (clock_timestamp() - interval '1 min', head(), 'test', '"soon"');
+SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"soon"', 'a claim begins where the last one has ended');
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 1)), 0::bigint, 'and does not look back each time');
+UPDATE shop.job_log SET at = at - interval '2 h' WHERE event = 'tend';
+SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"late"', 'but once a second, and finds what was committed late');
+SELECT is((SELECT jobs FROM shop.job_log WHERE event = 'tend' ORDER BY at DESC LIMIT 1), 1, 'then the next one looks back at once, for there may be more');
+
+-- Keys.
+INSERT INTO shop.job_key (key, job_id) SELECT n, gen_random_uuid() FROM generate_series(1, 50000) AS n;
+DELETE FROM shop.job_key WHERE key <> '7';
+SELECT is((shop.tend_jobs(), pg_relation_size('shop.job_key'), (SELECT string_agg(key, ' ') FROM shop.job_key))::text, '(t,8192,7)', 'keys are written anew without the dead ones');
+SELECT finish();
+ROLLBACK;
