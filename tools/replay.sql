@@ -7,6 +7,8 @@ SET standard_conforming_strings = on;
 SET timezone = 'UTC';
 SET search_path = pg_catalog, pg_temp;
 SET statement_timeout = 0;
+SET work_mem = '64MB';
+SET jit = off;
 SET idle_session_timeout = 0
 
 -- @deployed
@@ -74,10 +76,11 @@ SELECT count(holdfast.receive(n.id, n.quantity, 'replay ' || n.day)) AS receipts
     FROM sale AS s JOIN shop.sku AS k ON k.merchant_id = {merchant} AND k.code = s.code
     WHERE s.chunk = {chunk} GROUP BY k.id ORDER BY k.id) AS n \gset
 SELECT l.number, i.reference, i.verdict, i.detail
-FROM (SELECT array_agg(s.reference) AS reference, array_agg(s.customer) AS customer, array_agg(s.country) AS country, array_agg(s.placed_at) AS placed_at,
-             array_agg(s.code) AS code, array_agg(s.quantity) AS quantity, array_agg(s.price) AS price
+FROM (SELECT array_agg(s.reference) AS reference, array_agg(s.customer) AS customer, array_agg(s.country) AS country,
+             array_agg(s.placed_at) AS placed_at, array_agg(s.code) AS code, array_agg(s.quantity) AS quantity, array_agg(s.price) AS price
       FROM (SELECT * FROM sale AS s WHERE s.chunk = {chunk} ORDER BY s.number) AS s) AS s
-CROSS JOIN LATERAL shop.import_orders({merchant}, {channel}, {currency}, s.reference, s.customer, s.country, s.placed_at, s.code, s.quantity, s.price) AS i
+CROSS JOIN LATERAL shop.import_orders({merchant}, {channel}, {currency}, s.reference, s.customer, s.country, s.placed_at,
+                                       s.code, s.quantity, s.price) AS i
 JOIN sale AS l ON l.chunk = {chunk} AND l.reference = i.reference
 WHERE i.verdict NOT IN ('imported', 'known')
 
@@ -121,7 +124,8 @@ FROM (SELECT count(*) AS orders, coalesce(sum(f.total), 0) AS money FROM found A
      (SELECT count(*) AS lines, count(DISTINCT l.sku_id) AS skus, coalesce(sum(l.quantity), 0) AS units, coalesce(sum(l.amount), 0) AS money,
              coalesce(sum(l.returned), 0) AS returned
       FROM found AS f JOIN shop.order_line AS l ON l.account_id = f.account_id AND l.order_id = f.id) AS l,
-     (SELECT coalesce(-sum(m.quantity) FILTER (WHERE m.kind = 'sold'), 0) AS sold, coalesce(sum(m.quantity) FILTER (WHERE m.kind = 'given back'), 0) AS returned
+     (SELECT coalesce(-sum(m.quantity) FILTER (WHERE m.kind = 'sold'), 0) AS sold,
+             coalesce(sum(m.quantity) FILTER (WHERE m.kind = 'given back'), 0) AS returned
       FROM found AS f JOIN holdfast.movements AS m ON m.owner = f.id) AS m,
      (SELECT coalesce(-sum(b.amount) FILTER (WHERE b.book = 'sales' AND b.amount < 0), 0) AS money,
              coalesce(sum(b.amount) FILTER (WHERE b.book = 'sales' AND b.amount > 0), 0) AS refunded

@@ -8,8 +8,8 @@ BEGIN;
 
 CREATE FUNCTION pg_temp.created(p_reply rest.reply) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_reply.status NOT BETWEEN 200 AND 299 THEN
-        RAISE EXCEPTION '%', p_reply.body;
+    IF (p_reply.status BETWEEN 200 AND 299) IS NOT TRUE THEN
+        RAISE EXCEPTION '% %', p_reply.status, p_reply.body;
     END IF;
     RETURN (p_reply.body ->> 'id')::bigint;
 END $$;

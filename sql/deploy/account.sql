@@ -68,7 +68,7 @@ CREATE FUNCTION shop.require_merchant(p_actor bigint) RETURNS bigint
 DECLARE
     v_merchant bigint;
 BEGIN
-    PERFORM shop.require_actor(p_actor);
+    PERFORM shop.require_actor(p_actor, 'merchant');
     SELECT m.id INTO v_merchant FROM shop.merchant AS m WHERE m.account_id = p_actor;
     IF NOT FOUND THEN
         PERFORM shop.refuse('HS003', NULL, 'wanted: a merchant');
@@ -81,8 +81,8 @@ CREATE FUNCTION shop.require_merchant_of(p_actor bigint, p_merchant bigint) RETU
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM shop.require_actor(p_actor);
-    IF NOT EXISTS (SELECT FROM shop.merchant AS m WHERE m.id = p_merchant AND m.account_id = p_actor)
-       AND NOT EXISTS (SELECT FROM shop.account AS a WHERE a.id = p_actor AND 'admin' = ANY (a.roles)) THEN
+    IF NOT EXISTS (SELECT FROM shop.account AS a WHERE a.id = p_actor
+                   AND ('admin' = ANY (a.roles) OR 'merchant' = ANY (a.roles) AND EXISTS (SELECT FROM shop.merchant AS m WHERE m.id = p_merchant AND m.account_id = a.id))) THEN
         PERFORM shop.refuse('HS003', NULL, 'it is another merchant''s');
     END IF;
 END $$;

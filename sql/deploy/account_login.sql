@@ -439,16 +439,14 @@ COMMENT ON FUNCTION shop.update_merchant(bigint, bigint, text, text) IS 'Renames
 CREATE FUNCTION shop.purge_tokens(p_limit integer DEFAULT 1000, p_age interval DEFAULT '1 day') RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        WITH family AS (
-            SELECT f.account_id, f.id FROM shop.refresh_family AS f WHERE f.expires_at < clock_timestamp() - p_age
-            ORDER BY f.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED
-        ), reset AS (
-            SELECT r.account_id FROM shop.password_reset AS r WHERE r.expires_at < clock_timestamp() - p_age
-            ORDER BY r.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED
-        ), families AS (
-            DELETE FROM shop.refresh_family AS f USING family AS g WHERE f.account_id = g.account_id AND f.id = g.id RETURNING f.id
+        WITH families AS (
+            DELETE FROM shop.refresh_family AS d WHERE d.ctid = ANY (ARRAY(
+                SELECT f.ctid FROM shop.refresh_family AS f WHERE f.expires_at < clock_timestamp() - p_age
+                ORDER BY f.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING d.id
         ), resets AS (
-            DELETE FROM shop.password_reset AS r USING reset AS s WHERE r.account_id = s.account_id RETURNING r.account_id
+            DELETE FROM shop.password_reset AS d WHERE d.ctid = ANY (ARRAY(
+                SELECT r.ctid FROM shop.password_reset AS r WHERE r.expires_at < clock_timestamp() - p_age
+                ORDER BY r.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING d.account_id
         )
         SELECT (SELECT count(*) FROM families) + (SELECT count(*) FROM resets);
     END;

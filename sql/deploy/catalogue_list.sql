@@ -7,8 +7,8 @@
 -- ended. What a category shows is written down, a row for each category above a product; triggers keep it, under a share
 -- of the category's row, which a change of the tree waits for.
 --
--- The other filters are looked at while walking. A page looks at 2,000 products at most: if that does not fill it, and
--- one of the filters by itself leaves no more than 1,000 products, those are sorted instead; otherwise the page is
+-- The other filters are looked at while walking. A page looks at 1,000 products at most: if that does not fill it, and
+-- one of the filters by itself leaves no more than 500 products, those are sorted instead; otherwise the page is
 -- shorter than its limit, or empty, and its cursor says where to go on. So no request costs more than a bounded walk.
 
 BEGIN;
@@ -102,7 +102,7 @@ SELECT shop.place_products(ARRAY(SELECT p.id FROM shop.product AS p WHERE p.cate
 -- The statements are text, so that each is planned for the very index that it is made for, and can be shown to EXPLAIN.
 CREATE FUNCTION shop.list_statement(p_sort text, p_limit integer, p_after text[] DEFAULT NULL, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL,
                                     p_min_price bigint DEFAULT NULL, p_max_price bigint DEFAULT NULL, p_currency text DEFAULT NULL, p_tag text DEFAULT NULL,
-                                    p_attributes jsonb DEFAULT NULL, p_in_stock boolean DEFAULT NULL, p_walk integer DEFAULT 2000, p_ids bigint[] DEFAULT NULL) RETURNS text
+                                    p_attributes jsonb DEFAULT NULL, p_in_stock boolean DEFAULT NULL, p_walk integer DEFAULT 1000, p_ids bigint[] DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_column CONSTANT text := CASE p_sort WHEN 'new' THEN 'published_at' WHEN 'title' THEN 'title' ELSE 'price' END;
@@ -145,9 +145,10 @@ BEGIN
     RETURN CASE
         WHEN p_limit IS NULL THEN format('%s OFFSET %s LIMIT 1', v_walk, p_walk - 1)
         WHEN v_filter = '' THEN format('%s LIMIT %s', v_walk, p_limit)
-        ELSE format('SELECT w.id, %s AS k FROM (%s LIMIT %s) AS %s WHERE %s ORDER BY w.k %s, w.id %6$s LIMIT %7$s', format(v_shown, 'w.k'), v_walk, p_walk,
-                    CASE WHEN v_by_category THEN 'w JOIN shop.product AS p ON p.id = w.id' ELSE 'w' END,
-                    CASE WHEN v_by_category THEN v_filter ELSE replace(v_filter, 'p.', 'w.') END, v_way, p_limit)
+        WHEN v_by_category THEN format('SELECT p.id, %s AS k FROM (%s LIMIT %s) AS c, LATERAL (SELECT q.* FROM shop.product AS q WHERE q.id = c.id OFFSET 0) AS p WHERE %s ORDER BY c.k %s, c.id %5$s LIMIT %6$s',
+            format(v_shown, 'c.k'), v_walk, p_walk, v_filter, v_way, p_limit)
+        ELSE format('SELECT p.id, %s AS k FROM (%s LIMIT %s) AS p WHERE %s ORDER BY p.k %s, p.id %5$s LIMIT %6$s',
+            format(v_shown, 'p.k'), v_walk, p_walk, v_filter, v_way, p_limit)
     END;
 END $$;
 COMMENT ON FUNCTION shop.list_statement(text, integer, text[], bigint, bigint, bigint, bigint, text, text, jsonb, boolean, integer, bigint[]) IS
@@ -157,32 +158,33 @@ CREATE FUNCTION shop.list_products(p_sort text DEFAULT 'new', p_limit integer DE
                                    p_merchant bigint DEFAULT NULL, p_min_price bigint DEFAULT NULL, p_max_price bigint DEFAULT NULL, p_currency text DEFAULT NULL,
                                    p_tag text DEFAULT NULL, p_attributes jsonb DEFAULT NULL, p_in_stock boolean DEFAULT NULL,
                                    OUT product_ids bigint[], OUT next_cursor text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
-    v_walk CONSTANT integer := 2000;
-    v_few CONSTANT integer := 1000;
+    v_walk CONSTANT integer := 1000;
+    v_few CONSTANT integer := 500;
     v_after CONSTANT text[] := shop.read_cursor(p_cursor, p_sort,
         ARRAY[CASE p_sort WHEN 'new' THEN 'timestamptz' WHEN 'title' THEN 'text' ELSE 'bigint' END::regtype, 'bigint']);
-    v_row record;
+    v_id bigint;
     v_key text;
+    v_last_id bigint;
+    v_last_key text;
     v_condition text;
     v_few_ids bigint[];
-    v_found integer := 0;
 BEGIN
-    product_ids := '{}';
-    FOR v_row IN EXECUTE shop.list_statement(p_sort, p_limit + 1, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock, v_walk) LOOP
-        v_found := v_found + 1;
-        EXIT WHEN v_found > p_limit;
-        product_ids := product_ids || v_row.id;
-        v_key := v_row.k;
+    product_ids := '{}'::bigint[];
+    FOR v_id, v_key IN EXECUTE shop.list_statement(p_sort, p_limit + 1, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock, v_walk) LOOP
+        IF cardinality(product_ids) = p_limit THEN
+            next_cursor := shop.cursor_of(p_sort, v_last_key, v_last_id::text);
+            RETURN;
+        END IF;
+        product_ids := product_ids || v_id;
+        v_last_id := v_id;
+        v_last_key := v_key;
     END LOOP;
-    IF v_found > p_limit THEN
-        next_cursor := shop.cursor_of(p_sort, v_key, product_ids[p_limit]::text);
-        RETURN;
-    END IF;
     -- Less than a page: because there is no more, or because the walk was at its end?
-    EXECUTE shop.list_statement(p_sort, NULL, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock, v_walk) INTO v_row;
-    IF v_row.id IS NULL OR p_tag IS NULL AND p_attributes IS NULL AND p_in_stock IS NULL AND p_currency IS NULL
+    EXECUTE shop.list_statement(p_sort, NULL, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock, v_walk)
+    INTO v_last_id, v_last_key;
+    IF v_last_id IS NULL OR p_tag IS NULL AND p_attributes IS NULL AND p_in_stock IS NULL AND p_currency IS NULL
        AND NOT (p_category IS NOT NULL AND p_merchant IS NOT NULL) AND (coalesce(p_min_price, p_max_price) IS NULL OR p_sort IN ('price', '-price')) THEN
         RETURN;
     END IF;
@@ -196,21 +198,20 @@ BEGIN
         EXECUTE format('SELECT array_agg(f.id) FROM (SELECT p.id FROM shop.product AS p WHERE p.published_at IS NOT NULL AND p.deleted_at IS NULL AND %s LIMIT %s) AS f',
                        v_condition, v_few + 1) INTO v_few_ids;
         CONTINUE WHEN cardinality(v_few_ids) > v_few;
-        product_ids := '{}';
-        v_found := 0;
-        FOR v_row IN EXECUTE shop.list_statement(p_sort, p_limit + 1, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock,
-                                                 p_ids => coalesce(v_few_ids, '{}')) LOOP
-            v_found := v_found + 1;
-            EXIT WHEN v_found > p_limit;
-            product_ids := product_ids || v_row.id;
-            v_key := v_row.k;
+        product_ids := '{}'::bigint[];
+        FOR v_id, v_key IN EXECUTE shop.list_statement(p_sort, p_limit + 1, v_after, p_category, p_merchant, p_min_price, p_max_price, p_currency, p_tag, p_attributes, p_in_stock,
+                                                       p_ids => coalesce(v_few_ids, '{}'::bigint[])) LOOP
+            IF cardinality(product_ids) = p_limit THEN
+                next_cursor := shop.cursor_of(p_sort, v_last_key, v_last_id::text);
+                RETURN;
+            END IF;
+            product_ids := product_ids || v_id;
+            v_last_id := v_id;
+            v_last_key := v_key;
         END LOOP;
-        IF v_found > p_limit THEN
-            next_cursor := shop.cursor_of(p_sort, v_key, product_ids[p_limit]::text);
-        END IF;
         RETURN;
     END LOOP;
-    next_cursor := shop.cursor_of(p_sort, v_row.k, v_row.id::text);
+    next_cursor := shop.cursor_of(p_sort, v_last_key, v_last_id::text);
 END $$;
 COMMENT ON FUNCTION shop.list_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, jsonb, boolean) IS
 'A page of published products in the order new, price, -price or title. Filters, each NULL for none: a category with all below it, a merchant, prices from and to (minor units), a currency, a tag (as fold_tag() writes it), attributes that are contained, in stock or not. A page may be shorter than p_limit, even empty, and have a cursor all the same: the list ends where next_cursor is NULL. Errors: HS016 cursor.';

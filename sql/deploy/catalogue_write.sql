@@ -30,28 +30,35 @@ CREATE FUNCTION shop.fold_tag(p_tag text) RETURNS text
     END;
 COMMENT ON FUNCTION shop.fold_tag(text) IS 'A tag as it is stored and looked for: NFKC, in lower case, single blanks.';
 
-CREATE FUNCTION shop.sku_changed() RETURNS trigger
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_products bigint[];
+CREATE FUNCTION shop.price_products(p_products bigint[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        v_products := ARRAY(SELECT DISTINCT a.product_id FROM added AS a ORDER BY 1);
-    ELSE
-        v_products := ARRAY(SELECT DISTINCT p.id FROM added AS a JOIN removed AS r USING (id), LATERAL (VALUES (a.product_id), (r.product_id)) AS p (id)
-                            WHERE a IS DISTINCT FROM r ORDER BY 1);
-    END IF;
     -- A second statement, after the lock: it sees the SKUs of whoever had it before.
-    PERFORM FROM shop.product AS p WHERE p.id = ANY (v_products) ORDER BY p.id FOR NO KEY UPDATE;
+    PERFORM FROM shop.product AS p WHERE p.id = ANY (p_products) ORDER BY p.id FOR NO KEY UPDATE;
     UPDATE shop.product AS p
     SET price = coalesce((SELECT min(s.price) FROM shop.sku AS s WHERE s.product_id = p.id AND s.deleted_at IS NULL), p.price),
         version = p.version + 1, changed_at = clock_timestamp()
-    WHERE p.id = ANY (v_products);
+    WHERE p.id = ANY (p_products);
+END $$;
+COMMENT ON FUNCTION shop.price_products(bigint[]) IS 'Makes product.price the lowest price of the live SKUs, and counts the products'' versions. Locks the products.';
+
+CREATE FUNCTION shop.sku_added() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.price_products(ARRAY(SELECT DISTINCT a.product_id FROM added AS a));
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION shop.sku_changed() IS
-'Keeps product.price the lowest price of the live SKUs, and counts the product''s version. Definer''s rights: whoever may write a SKU need not have rights on products.';
-CREATE TRIGGER sku_added AFTER INSERT ON shop.sku REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.sku_changed();
+COMMENT ON FUNCTION shop.sku_added() IS 'Keeps products in step with new SKUs. Definer''s rights: whoever may write a SKU need not have rights on products.';
+
+CREATE FUNCTION shop.sku_changed() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.price_products(ARRAY(
+        SELECT DISTINCT p.id FROM added AS a JOIN removed AS r USING (id), LATERAL (VALUES (a.product_id), (r.product_id)) AS p (id) WHERE a IS DISTINCT FROM r));
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION shop.sku_changed() IS 'Keeps products in step with changed SKUs. Definer''s rights, as sku_added().';
+CREATE TRIGGER sku_added AFTER INSERT ON shop.sku REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.sku_added();
 CREATE TRIGGER sku_changed AFTER UPDATE ON shop.sku REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.sku_changed();
 
 CREATE FUNCTION shop.image_changed() RETURNS trigger
@@ -60,7 +67,7 @@ BEGIN
     UPDATE shop.product AS p SET version = p.version + 1, changed_at = clock_timestamp() WHERE p.id IN (SELECT a.product_id FROM added AS a);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION shop.image_changed() IS 'Counts the version of a product whose images change. Definer''s rights, as sku_changed().';
+COMMENT ON FUNCTION shop.image_changed() IS 'Counts the version of a product whose images change. Definer''s rights, as sku_added().';
 CREATE TRIGGER image_added AFTER INSERT ON shop.image REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.image_changed();
 CREATE TRIGGER image_changed AFTER UPDATE ON shop.image REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.image_changed();
 
@@ -90,7 +97,8 @@ CREATE FUNCTION shop.may_manage(p_actor bigint, p_merchant bigint) RETURNS boole
     BEGIN ATOMIC
         SELECT EXISTS (SELECT FROM shop.account AS a
                        WHERE a.id = p_actor AND a.suspended_at IS NULL
-                         AND ('admin' = ANY (a.roles) OR EXISTS (SELECT FROM shop.merchant AS m WHERE m.id = p_merchant AND m.account_id = a.id)));
+                         AND ('admin' = ANY (a.roles)
+                              OR 'merchant' = ANY (a.roles) AND EXISTS (SELECT FROM shop.merchant AS m WHERE m.id = p_merchant AND m.account_id = a.id)));
     END;
 COMMENT ON FUNCTION shop.may_manage(bigint, bigint) IS 'Whether the actor is this merchant, or an admin: who sees drafts. Refuses nobody.';
 
@@ -307,7 +315,7 @@ CREATE FUNCTION shop.create_category(p_parent bigint, p_name text) RETURNS bigin
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_id CONSTANT bigint := holdfast.new_id();
-    v_path bigint[] := '{}';
+    v_path bigint[] := '{}'::bigint[];
 BEGIN
     IF p_parent IS NOT NULL THEN
         SELECT c.path INTO v_path FROM shop.category AS c WHERE c.id = p_parent FOR SHARE;
@@ -330,7 +338,7 @@ CREATE FUNCTION shop.update_category(p_category bigint, p_fields text[], p_paren
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_old bigint[];
-    v_new bigint[] := '{}';
+    v_new bigint[] := '{}'::bigint[];
     v_name text;
 BEGIN
     -- The tree stands still until this transaction ends; who reads it does not wait.

@@ -18,7 +18,7 @@
 --   committed late, given back by a rollback, or skipped because somebody had it locked.
 --
 -- Locks: enqueueing touches the head only, claiming and finishing touch all slots; moving and truncating take ACCESS
--- EXCLUSIVE on one slot that is not the head, and give up after 50 ms. So no statement ever sees a job half moved. A key
+-- EXCLUSIVE on one slot that is not the head, and give up after 250 ms. So no statement ever sees a job half moved. A key
 -- is a row of shop.job_key: its unique index is what makes it unique.
 
 BEGIN;

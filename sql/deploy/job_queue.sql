@@ -12,8 +12,12 @@
 --
 -- Locks: a row lock on each job claimed, skipping those of others. The advisory locks are only tried, never waited for.
 -- Enqueueing a key waits for another transaction that has just enqueued or finished the same key; a transaction that
--- enqueues several keys takes them in ascending order. The planner is told to walk the indexes in their order, because
--- statistics of tables that are truncated all the time are of no use to it.
+-- enqueues several keys takes them in ascending order.
+--
+-- Plans: statistics of tables that are truncated all the time, or full of dead rows, are worse than none. To a planner who
+-- believes a slot empty, to walk a whole index costs no more than to look up an id. So he is left no such choice: ids are
+-- looked up by = ANY and joined with nothing, a lease is compared by IS NOT DISTINCT FROM, which the partial indexes cannot
+-- use, and rows just locked are found by their place.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -57,7 +61,7 @@ COMMENT ON FUNCTION shop.enqueue(text, jsonb, text, timestamptz, integer) IS
 
 -- Leaves no job behind: what is left of a slot moves to slot 0 (of slot 0 to the head), in pieces, then it is truncated.
 CREATE FUNCTION shop.empty_job_slot(p_slot integer, p_head integer, p_force boolean) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
     v_piece CONSTANT integer := 5000;
     v_left integer;
@@ -84,15 +88,15 @@ BEGIN
         EXECUTE format('TRUNCATE shop.job_log_%s', p_slot);
     END IF;
     RETURN true;
-EXCEPTION WHEN lock_not_available THEN
+EXCEPTION WHEN lock_not_available OR object_in_use THEN
     INSERT INTO shop.job_log (slot, event, kind) VALUES (p_head, 'busy', '');
-    RETURN false;
+    RETURN NULL;
 END $$;
 COMMENT ON FUNCTION shop.empty_job_slot(integer, integer, boolean) IS
-'Truncates a slot of the queue that is not the head, once no more than 5,000 of its jobs are left, which move; p_force moves as many in any case. False if there are more, or if some transaction has the slot open: then it is not tried again for ten seconds.';
+'Truncates a slot of the queue that is not the head, once no more than 5,000 of its jobs are left, which move; p_force moves as many in any case. False if there are more; NULL if some transaction has the slot open: then nothing of the kind is tried again for five seconds.';
 
 CREATE FUNCTION shop.empty_job_keys() RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
     v_keys shop.job_key[];
 BEGIN
@@ -104,7 +108,7 @@ BEGIN
     TRUNCATE shop.job_key;
     INSERT INTO shop.job_key (key, job_id) SELECT k.key, k.job_id FROM unnest(v_keys) AS k;
     RETURN true;
-EXCEPTION WHEN lock_not_available THEN
+EXCEPTION WHEN lock_not_available OR object_in_use THEN
     RETURN false;
 END $$;
 COMMENT ON FUNCTION shop.empty_job_keys() IS 'Writes the keys of unfinished jobs anew, without the dead ones, if they are not too many and nobody has the table open.';
@@ -114,23 +118,24 @@ CREATE FUNCTION shop.end_attempts(p_ids uuid[], p_leases uuid[], p_reasons text[
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     BEGIN ATOMIC
-        WITH ended AS (
-            SELECT DISTINCT ON (e.id) e.id, e.lease, left(e.reason, 2000) AS reason FROM unnest(p_ids, p_leases, p_reasons) AS e (id, lease, reason)
-        ), dying AS (
-            DELETE FROM shop.job AS j USING ended AS e, shop.job_kind AS k
-            WHERE j.id = e.id AND j.lease = e.lease AND k.kind = j.kind AND (p_final OR j.attempts >= k.attempts)
-            RETURNING j.*, e.reason
+        WITH dying AS (
+            DELETE FROM shop.job AS j
+            WHERE array_position(p_leases, NULL) IS NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_leases[array_position(p_ids, j.id)]
+              AND (p_final OR j.attempts >= coalesce((SELECT k.attempts FROM shop.job_kind AS k WHERE k.kind = j.kind), 0))
+            RETURNING j.*
         ), unlocked AS (
-            DELETE FROM shop.job_key AS u USING dying AS d WHERE u.key = d.key AND u.job_id = d.id
+            DELETE FROM shop.job_key AS u WHERE u.key = ANY (ARRAY(SELECT d.key FROM dying AS d WHERE d.key IS NOT NULL)) AND u.job_id = ANY (p_ids)
         ), buried AS (
             INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, kind, key, worker, error, payload)
-            SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, d.reason, d.payload FROM dying AS d
+            SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, left(p_reasons[array_position(p_ids, d.id)], 2000), d.payload
+            FROM dying AS d
         ), waiting AS (
             UPDATE shop.job AS j
-            SET lease = NULL, leased_until = NULL, error = e.reason,
-                due_at = clock_timestamp() + least(k.backoff * power(2, least(j.attempts - 1, 30)), k.backoff_max) * (0.5 + random() / 2)
-            FROM ended AS e, shop.job_kind AS k
-            WHERE j.id = e.id AND j.lease = e.lease AND k.kind = j.kind AND NOT (p_final OR j.attempts >= k.attempts)
+            SET lease = NULL, leased_until = NULL, error = left(p_reasons[array_position(p_ids, j.id)], 2000),
+                due_at = clock_timestamp() + (SELECT least(k.backoff * power(2, least(j.attempts - 1, 30)), k.backoff_max) FROM shop.job_kind AS k WHERE k.kind = j.kind)
+                    * (0.5 + random() / 2)
+            WHERE array_position(p_leases, NULL) IS NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_leases[array_position(p_ids, j.id)]
+              AND NOT (p_final OR j.attempts >= coalesce((SELECT k.attempts FROM shop.job_kind AS k WHERE k.kind = j.kind), 0))
             RETURNING j.id, j.kind, j.worker, j.claimed_at
         ), outcome AS (
             SELECT d.id, d.kind, d.worker, d.claimed_at, true AS dead FROM dying AS d
@@ -155,6 +160,7 @@ DECLARE
     v_next integer;
     v_slot integer;
     v_full boolean;
+    v_empty boolean;
     v_ids uuid[];
     v_leases uuid[];
 BEGIN
@@ -173,13 +179,14 @@ BEGIN
             v_full := false;
         END IF;
     END IF;
-    IF NOT EXISTS (SELECT FROM shop.job_log AS g WHERE g.event = 'busy' AND g.at > v_now - interval '10 s') THEN
+    IF NOT EXISTS (SELECT FROM shop.job_log AS g WHERE g.event = 'busy' AND g.at > v_now - interval '5 s') THEN
         FOR v_slot IN
             SELECT s.slot FROM (SELECT n, (v_head + n - 1) % 4 + 1 AS slot FROM generate_series(1, 3) AS n) AS s
             WHERE pg_relation_size(format('shop.job_%s', s.slot)) > 0 OR pg_relation_size(format('shop.job_log_%s', s.slot)) > 0
             ORDER BY s.n
         LOOP
-            EXIT WHEN shop.empty_job_slot(v_slot, v_head, v_full);
+            v_empty := shop.empty_job_slot(v_slot, v_head, v_full);
+            EXIT WHEN v_empty IS NULL;
             v_full := false;
         END LOOP;
         IF pg_table_size('shop.job_0') > v_size THEN
@@ -214,6 +221,7 @@ DECLARE
     v_recent CONSTANT timestamptz := v_now - interval '250 ms';
     v_nil CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     v_lease CONSTANT uuid := gen_random_uuid();
+    v_began timestamptz;
     v_full boolean;
     v_left integer := p_limit;
     v_late integer := 0;
@@ -237,6 +245,7 @@ BEGIN
     v_full := v_last.at IS NULL OR v_last.jobs > 0 OR v_now > v_last.at + greatest(interval '1 s', 20 * v_last.took);
     IF v_full THEN
         v_full := shop.tend_jobs();
+        v_began := clock_timestamp();
     END IF;
 
     -- Lanes that have something to do, with the place to begin at. Within a priority each kind has its share; what one
@@ -269,7 +278,7 @@ BEGIN
         FOR v_pass IN CASE WHEN v_full AND v_lane.round = 1 THEN 1 ELSE 2 END .. 2 LOOP
             RETURN QUERY
             WITH picked AS MATERIALIZED (
-                SELECT j.id, j.slot FROM shop.job AS j
+                SELECT j.ctid AS place, j.slot FROM shop.job AS j
                 WHERE j.kind = v_lane.kind AND j.priority = v_lane.priority AND j.lease IS NULL AND j.due_at <= v_now
                   AND (j.due_at, j.id) >= (CASE v_pass WHEN 1 THEN '-infinity' ELSE v_lane.due_at END, CASE v_pass WHEN 1 THEN v_nil ELSE v_lane.job_id END)
                   AND (j.due_at, j.id) < (CASE v_pass WHEN 1 THEN v_lane.due_at ELSE 'infinity' END, CASE v_pass WHEN 1 THEN v_lane.job_id ELSE v_nil END)
@@ -277,7 +286,7 @@ BEGIN
             ), claimed AS (
                 UPDATE shop.job AS j
                 SET lease = v_lease, leased_until = v_now + coalesce(p_lease, v_lane.lease), worker = p_worker, claimed_at = v_now, attempts = j.attempts + 1
-                FROM picked AS p WHERE j.id = p.id AND j.slot = p.slot
+                FROM picked AS p WHERE j.ctid = p.place AND j.slot = p.slot
                 RETURNING j.id, j.payload, j.attempts, j.leased_until, j.enqueued_at, j.due_at
             ), noted AS (
                 INSERT INTO shop.job_log (slot, event, kind, priority, worker, jobs, took, longest, due_at, job_id)
@@ -300,7 +309,7 @@ BEGIN
     END LOOP;
     IF v_full THEN
         INSERT INTO shop.job_log (slot, event, kind, jobs, took)
-        SELECT h.slot, 'tend', '', CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_now FROM shop.job_head AS h;
+        SELECT h.slot, 'tend', '', CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_began FROM shop.job_head AS h;
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.claim_jobs(text, text[], integer, interval) IS
@@ -314,8 +323,8 @@ BEGIN
         PERFORM shop.refuse('HS014', '/for', 'wanted: one second to one day');
     END IF;
     RETURN QUERY
-    UPDATE shop.job AS j SET leased_until = clock_timestamp() + coalesce(p_for, k.lease) FROM shop.job_kind AS k
-    WHERE j.id = ANY (p_ids) AND j.lease = p_lease AND k.kind = j.kind RETURNING j.id;
+    UPDATE shop.job AS j SET leased_until = clock_timestamp() + coalesce(p_for, (SELECT k.lease FROM shop.job_kind AS k WHERE k.kind = j.kind), interval '60 s')
+    WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease RETURNING j.id;
 END $$;
 COMMENT ON FUNCTION shop.heartbeat_jobs(uuid, uuid[], interval) IS
 'Extends the lease on jobs, and returns those that are still the worker''s; the others were given to somebody else, or cancelled. Errors: HS014.';
@@ -327,9 +336,10 @@ CREATE FUNCTION shop.finish_jobs(p_lease uuid, p_ids uuid[]) RETURNS SETOF uuid
 BEGIN
     RETURN QUERY
     WITH done AS (
-        DELETE FROM shop.job AS j WHERE j.id = ANY (p_ids) AND j.lease = p_lease RETURNING j.id, j.key, j.kind, j.worker, j.claimed_at
+        DELETE FROM shop.job AS j WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease
+        RETURNING j.id, j.key, j.kind, j.worker, j.claimed_at
     ), unlocked AS (
-        DELETE FROM shop.job_key AS u USING done AS d WHERE u.key = d.key AND u.job_id = d.id
+        DELETE FROM shop.job_key AS u WHERE u.key = ANY (ARRAY(SELECT d.key FROM done AS d WHERE d.key IS NOT NULL)) AND u.job_id = ANY (p_ids)
     ), noted AS (
         INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took, longest)
         SELECT min(h.slot), 'finish', d.kind, d.worker, count(*), sum(clock_timestamp() - d.claimed_at), max(clock_timestamp() - d.claimed_at)
@@ -358,7 +368,7 @@ BEGIN
     RETURN QUERY
     WITH released AS (
         UPDATE shop.job AS j SET lease = NULL, leased_until = NULL, attempts = j.attempts - 1, due_at = clock_timestamp()
-        WHERE j.id = ANY (p_ids) AND j.lease = p_lease RETURNING j.id, j.kind, j.worker
+        WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease RETURNING j.id, j.kind, j.worker
     ), noted AS (
         INSERT INTO shop.job_log (slot, event, kind, worker, jobs)
         SELECT min(h.slot), 'release', r.kind, r.worker, count(*) FROM released AS r, shop.job_head AS h GROUP BY r.kind, r.worker

@@ -10,7 +10,8 @@ SET LOCAL ROLE shop_owner;
 
 CREATE VIEW shop.job_list AS
 SELECT j.id, false AS ended,
-       CASE WHEN j.lease IS NOT NULL THEN 'running' WHEN j.due_at <= clock_timestamp() THEN 'waiting' WHEN j.attempts > 0 THEN 'retrying' ELSE 'scheduled' END AS state,
+       CASE WHEN j.lease IS NOT NULL THEN 'running' WHEN j.due_at <= clock_timestamp() THEN 'waiting'
+            WHEN j.attempts > 0 THEN 'retrying' ELSE 'scheduled' END AS state,
        j.kind, j.priority, j.key, j.attempts, j.enqueued_at, j.due_at, j.claimed_at, j.leased_until, j.worker, j.error, NULL::timestamptz AS ended_at
 FROM shop.job AS j
 UNION ALL
@@ -26,36 +27,45 @@ FROM shop.job_list AS l WHERE NOT l.ended AND l.state IN ('waiting', 'scheduled'
 COMMENT ON VIEW shop.job_waiting IS 'Jobs that nobody works on. late: for how long they have been due; negative if they are not.';
 
 CREATE VIEW shop.job_running AS
-SELECT l.id, l.kind, l.worker, l.attempts, l.claimed_at, clock_timestamp() - l.claimed_at AS running, l.leased_until, l.leased_until < clock_timestamp() AS overdue, l.error
+SELECT l.id, l.kind, l.worker, l.attempts, l.claimed_at, clock_timestamp() - l.claimed_at AS running, l.leased_until,
+       l.leased_until < clock_timestamp() AS overdue, l.error
 FROM shop.job_list AS l WHERE NOT l.ended AND l.state = 'running';
 COMMENT ON VIEW shop.job_running IS 'Jobs that are claimed, by whom and since when. overdue: the lease has run out, and the job is about to be tried again. error: of the attempt before.';
 
 CREATE VIEW shop.job_failed AS
-SELECT l.id, l.state, l.kind, l.priority, l.key, l.attempts, l.enqueued_at, l.worker, l.error, coalesce(l.ended_at, l.claimed_at) AS failed_at, l.due_at AS next_at
+SELECT l.id, l.state, l.kind, l.priority, l.key, l.attempts, l.enqueued_at, l.worker, l.error,
+       coalesce(l.ended_at, l.claimed_at) AS failed_at, l.due_at AS next_at
 FROM shop.job_list AS l WHERE l.error IS NOT NULL OR l.state = 'dead';
 COMMENT ON VIEW shop.job_failed IS 'Jobs whose last attempt has failed, with the reason: dead, or to be tried again at next_at. failed_at: when they died, or when the attempt began.';
 
 CREATE VIEW shop.job_throughput AS
 SELECT e.minute, e.kind,
-       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'claim'), 0)::bigint AS claimed, coalesce(sum(e.jobs) FILTER (WHERE e.event = 'finish'), 0)::bigint AS finished,
-       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'retry'), 0)::bigint AS retried, coalesce(sum(e.jobs) FILTER (WHERE e.event = 'die'), 0)::bigint AS died,
+       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'claim'), 0)::bigint AS claimed,
+       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'finish'), 0)::bigint AS finished,
+       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'retry'), 0)::bigint AS retried,
+       coalesce(sum(e.jobs) FILTER (WHERE e.event = 'die'), 0)::bigint AS died,
        coalesce(sum(e.jobs) FILTER (WHERE e.event = 'cancel'), 0)::bigint AS cancelled,
-       sum(e.took) FILTER (WHERE e.event = 'claim') / nullif(sum(e.jobs) FILTER (WHERE e.event = 'claim'), 0) AS wait_average, max(e.longest) FILTER (WHERE e.event = 'claim') AS wait_longest,
-       sum(e.took) FILTER (WHERE e.event = 'finish') / nullif(sum(e.jobs) FILTER (WHERE e.event = 'finish'), 0) AS run_average, max(e.longest) FILTER (WHERE e.event = 'finish') AS run_longest
+       sum(e.took) FILTER (WHERE e.event = 'claim') / nullif(sum(e.jobs) FILTER (WHERE e.event = 'claim'), 0) AS wait_average,
+       max(e.longest) FILTER (WHERE e.event = 'claim') AS wait_longest,
+       sum(e.took) FILTER (WHERE e.event = 'finish') / nullif(sum(e.jobs) FILTER (WHERE e.event = 'finish'), 0) AS run_average,
+       max(e.longest) FILTER (WHERE e.event = 'finish') AS run_longest
 FROM (SELECT m.minute, m.kind, m.event, m.jobs, m.took, m.longest FROM shop.job_minute AS m
-      UNION ALL SELECT date_trunc('minute', g.at), g.kind, g.event, g.jobs, g.took, g.longest FROM shop.job_log AS g WHERE g.event NOT IN ('tend', 'busy')) AS e
+      UNION ALL
+      SELECT date_trunc('minute', g.at), g.kind, g.event, g.jobs, g.took, g.longest FROM shop.job_log AS g WHERE g.event NOT IN ('tend', 'busy')) AS e
 GROUP BY e.minute, e.kind;
 COMMENT ON VIEW shop.job_throughput IS
 'By minute and kind, for 30 days: jobs claimed, finished, failed and to be tried again (retried), died and cancelled; how long they waited after they were due until they were claimed, and how long those that were finished ran.';
 
 CREATE VIEW shop.job_summary AS
 SELECT k.kind, k.paused, k.concurrency, coalesce(j.waiting, 0) AS waiting, coalesce(j.scheduled, 0) AS scheduled, coalesce(j.retrying, 0) AS retrying,
-       coalesce(j.running, 0) AS running, coalesce(j.overdue, 0) AS overdue, coalesce(d.dead, 0) AS dead, j.oldest_due_at, clock_timestamp() - j.oldest_due_at AS oldest_late,
+       coalesce(j.running, 0) AS running, coalesce(j.overdue, 0) AS overdue, coalesce(d.dead, 0) AS dead,
+       j.oldest_due_at, clock_timestamp() - j.oldest_due_at AS oldest_late,
        coalesce(t.finished, 0) AS finished_hour, coalesce(t.retried, 0) AS retried_hour, coalesce(t.died, 0) AS died_hour, t.wait_average, t.run_average
 FROM shop.job_kind AS k
 LEFT JOIN (SELECT l.kind, count(*) FILTER (WHERE l.state = 'waiting') AS waiting, count(*) FILTER (WHERE l.state = 'scheduled') AS scheduled,
                   count(*) FILTER (WHERE l.state = 'retrying') AS retrying, count(*) FILTER (WHERE l.state = 'running') AS running,
-                  count(*) FILTER (WHERE l.state = 'running' AND l.leased_until < clock_timestamp()) AS overdue, min(l.due_at) FILTER (WHERE l.state = 'waiting') AS oldest_due_at
+                  count(*) FILTER (WHERE l.state = 'running' AND l.leased_until < clock_timestamp()) AS overdue,
+                  min(l.due_at) FILTER (WHERE l.state = 'waiting') AS oldest_due_at
            FROM shop.job_list AS l WHERE NOT l.ended GROUP BY l.kind) AS j ON j.kind = k.kind
 LEFT JOIN (SELECT x.kind, count(*) AS dead FROM shop.job_dead AS x WHERE NOT x.cancelled GROUP BY x.kind) AS d ON d.kind = k.kind
 LEFT JOIN (SELECT m.kind, sum(m.finished) AS finished, sum(m.retried) AS retried, sum(m.died) AS died,
@@ -67,7 +77,8 @@ COMMENT ON VIEW shop.job_summary IS
 
 CREATE VIEW shop.job_worker AS
 SELECT w.worker, max(w.seen_at) AS seen_at, max(w.running) AS running, max(w.leased_until) AS leased_until,
-       sum(w.finished)::bigint AS finished, sum(w.failed)::bigint AS failed, max(w.leased_until) > clock_timestamp() OR max(w.seen_at) > clock_timestamp() - interval '1 min' AS alive
+       coalesce(sum(w.finished), 0)::bigint AS finished, coalesce(sum(w.failed), 0)::bigint AS failed,
+       max(w.leased_until) > clock_timestamp() OR max(w.seen_at) > clock_timestamp() - interval '1 min' AS alive
 FROM (SELECT j.worker, max(j.claimed_at) AS seen_at, count(*) AS running, max(j.leased_until) AS leased_until, 0 AS finished, 0 AS failed
       FROM shop.job AS j WHERE j.lease IS NOT NULL GROUP BY j.worker
       UNION ALL

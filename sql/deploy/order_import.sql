@@ -103,7 +103,8 @@ DECLARE
     v_payers bigint[];
 BEGIN
     PERFORM shop.check_import(p_merchant, p_channel, cardinality(p_references),
-        ARRAY[cardinality(p_customers), cardinality(p_countries), cardinality(p_placed_at), cardinality(p_codes), cardinality(p_quantities), cardinality(p_prices)]);
+        ARRAY[cardinality(p_customers), cardinality(p_countries), cardinality(p_placed_at), cardinality(p_codes),
+              cardinality(p_quantities), cardinality(p_prices)]);
     IF NOT EXISTS (SELECT FROM holdfast.currencies() AS c WHERE c.currency = p_currency) THEN
         PERFORM shop.refuse('HF025');
     END IF;
@@ -118,9 +119,11 @@ BEGIN
     SELECT array_agg(o.reference ORDER BY o.first), array_agg(o.customer ORDER BY o.first), array_agg(o.country ORDER BY o.first),
            array_agg(o.placed_at ORDER BY o.first), array_agg(CASE WHEN o.total <= 1000000000000000 THEN o.total::bigint END ORDER BY o.first),
            array_agg(o.lines ORDER BY o.first), array_agg(coalesce(f.fault[1], CASE WHEN k.order_id IS NOT NULL THEN 'known' END) ORDER BY o.first),
-           array_agg(f.fault[2] ORDER BY o.first), array_agg(coalesce(k.order_id, CASE WHEN f.fault IS NULL THEN shop.uuid7_at(o.placed_at) END) ORDER BY o.first)
+           array_agg(f.fault[2] ORDER BY o.first),
+           array_agg(coalesce(k.order_id, CASE WHEN f.fault IS NULL THEN shop.uuid7_at(o.placed_at) END) ORDER BY o.first)
     INTO v_references, v_customers, v_countries, v_times, v_totals, v_lines, v_verdicts, v_details, v_ids
-    FROM (SELECT l.reference, min(l.i) AS first, count(*)::integer AS lines, min(l.customer) AS customer, min(l.country) AS country, min(l.placed_at) AS placed_at,
+    FROM (SELECT l.reference, min(l.i) AS first, count(*)::integer AS lines, min(l.customer) AS customer, min(l.country) AS country,
+                 min(l.placed_at) AS placed_at,
                  sum(l.quantity::numeric * l.price) AS total, min(l.i) FILTER (WHERE NOT l.is_good) AS bad,
                  max(l.customer) <> min(l.customer) OR max(l.country) <> min(l.country) AS is_mixed
           FROM (SELECT u.*, coalesce(u.customer, '') AS customer, coalesce(u.country, '') AS country,
@@ -156,7 +159,8 @@ BEGIN
         INSERT INTO shop.channel_customer AS c (merchant_id, channel, customer, account_id)
         SELECT p_merchant, p_channel, w.customer, holdfast.new_id()
         FROM (SELECT DISTINCT o.customer FROM unnest(v_customers, v_verdicts) AS o (customer, verdict) WHERE o.verdict IS NULL) AS w
-        WHERE NOT EXISTS (SELECT FROM shop.channel_customer AS c WHERE c.merchant_id = p_merchant AND c.channel = p_channel AND c.customer = w.customer)
+        WHERE NOT EXISTS (SELECT FROM shop.channel_customer AS c
+                          WHERE c.merchant_id = p_merchant AND c.channel = p_channel AND c.customer = w.customer)
         ORDER BY w.customer
         ON CONFLICT DO NOTHING RETURNING c.account_id, c.customer)
     INSERT INTO shop.account (id, name) SELECT m.account_id, p_channel || rtrim(' ' || m.customer) FROM made AS m;
@@ -170,7 +174,8 @@ BEGIN
     FROM unnest(v_references, v_accounts, v_ids, v_verdicts) AS o (reference, account, id, verdict)
     WHERE o.verdict IS NULL ORDER BY o.reference
     ON CONFLICT DO NOTHING;
-    SELECT array_agg(coalesce(o.verdict, CASE WHEN k.order_id <> o.id THEN 'known' END) ORDER BY o.i), array_agg(coalesce(k.order_id, o.id) ORDER BY o.i)
+    SELECT array_agg(coalesce(o.verdict, CASE WHEN k.order_id <> o.id THEN 'known' END) ORDER BY o.i),
+           array_agg(coalesce(k.order_id, o.id) ORDER BY o.i)
     INTO v_verdicts, v_ids
     FROM unnest(v_references, v_verdicts, v_ids) WITH ORDINALITY AS o (reference, verdict, id, i)
     LEFT JOIN shop.channel_order AS k ON k.merchant_id = p_merchant AND k.channel = p_channel AND k.reference = o.reference;
@@ -197,15 +202,18 @@ BEGIN
             WHERE k.merchant_id = p_merchant AND k.channel = p_channel AND k.reference = v_references[v_fault.o];
         END LOOP;
 
-        -- The orders are paid from the start, so the word of their payments finds nothing left to do.
-        INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, lines, status, currency, channel, reference, country)
-        SELECT o.account, o.id, p_merchant, o.total, o.placed_at, v_now, 'infinity', o.lines, 'paid', p_currency, p_channel, o.reference, nullif(o.country, '')
+        PERFORM holdfast.confirm(o.id) FROM unnest(v_ids, v_verdicts) AS o (id, verdict) WHERE o.verdict IS NULL;
+
+        INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, lines, status, currency, channel, reference,
+                                country)
+        SELECT o.account, o.id, p_merchant, o.total, o.placed_at, v_now, 'infinity', o.lines, 'paid', p_currency, p_channel, o.reference,
+               nullif(o.country, '')
         FROM unnest(v_accounts, v_ids, v_totals, v_times, v_lines, v_references, v_countries, v_verdicts)
              AS o (account, id, total, placed_at, lines, reference, country, verdict)
         WHERE o.verdict IS NULL;
         INSERT INTO shop.order_line (account_id, order_id, sku_id, stock_id, product_id, quantity, unit_price, amount, line, code, title)
         SELECT o.account, o.id, l.sku, l.sku, l.product, l.quantity, l.price, l.quantity * l.price,
-               row_number() OVER (PARTITION BY l.reference ORDER BY l.i), l.code, l.title
+               row_number() OVER (PARTITION BY o.id ORDER BY l.i), l.code, l.title
         FROM unnest(v_accounts, v_ids, v_references, v_verdicts) AS o (account, id, reference, verdict)
         JOIN unnest(p_references, v_skus, v_products, p_quantities, p_prices, p_codes, v_titles)
              WITH ORDINALITY AS l (reference, sku, product, quantity, price, code, title, i) ON l.reference = o.reference
@@ -216,10 +224,11 @@ BEGIN
         JOIN shop.order_transition AS t ON t.from_status = 'pending_payment' AND t.action = 'pay'
         WHERE o.verdict IS NULL;
 
+        -- Their units are sold already, so the payments are for no owner; shop.order_payment says whose they are.
         WITH made AS (
             SELECT o.account, o.id, c.payment
             FROM unnest(v_accounts, v_ids, v_totals, v_verdicts) AS o (account, id, total, verdict)
-            CROSS JOIN LATERAL holdfast.create_payment(o.account, 'import-' || o.id, o.total, p_currency, 'external', p_channel, o.id, 'capture') AS c
+            CROSS JOIN LATERAL holdfast.create_payment(o.account, 'import-' || o.id, o.total, p_currency, 'external', p_channel, NULL, 'capture') AS c
             WHERE o.verdict IS NULL),
         told AS (INSERT INTO shop.order_payment (account_id, order_id, payment_id) SELECT m.account, m.id, m.payment FROM made AS m)
         SELECT array_agg(m.account), array_agg(m.payment) INTO v_payers, v_payments FROM made AS m;
@@ -252,10 +261,12 @@ BEGIN
         ARRAY[cardinality(p_customers), cardinality(p_codes), cardinality(p_quantities), cardinality(p_prices), cardinality(p_returned_at)]);
     FOR v_asked IN
         SELECT u.*, row_number() OVER (PARTITION BY u.reference, u.code ORDER BY u.i)::integer AS n, c.account_id AS account, s.id AS sku,
-               CASE WHEN u.reference IS NULL THEN ARRAY['HS010', 'reference'] WHEN length(u.reference) NOT BETWEEN 1 AND 255 THEN ARRAY['HS012', 'reference']
+               CASE WHEN u.reference IS NULL THEN ARRAY['HS010', 'reference']
+                    WHEN length(u.reference) NOT BETWEEN 1 AND 255 THEN ARRAY['HS012', 'reference']
                     WHEN u.code IS NULL THEN ARRAY['HS010', 'code'] WHEN s.id IS NULL THEN ARRAY['HS310', left(u.code, 100)]
                     WHEN u.quantity IS NULL THEN ARRAY['HS010', 'quantity'] WHEN u.quantity < 1 THEN ARRAY['HS014', 'quantity ' || u.quantity]
-                    WHEN u.price IS NULL THEN ARRAY['HS010', 'price'] WHEN u.price NOT BETWEEN 1 AND 1000000000000 THEN ARRAY['HS014', 'price ' || u.price]
+                    WHEN u.price IS NULL THEN ARRAY['HS010', 'price']
+                    WHEN u.price NOT BETWEEN 1 AND 1000000000000 THEN ARRAY['HS014', 'price ' || u.price]
                     WHEN u.returned_at IS NULL THEN ARRAY['HS010', 'time']
                     WHEN coalesce(u.customer, '') = '' THEN ARRAY['HS312', 'nobody knows whose it was: no customer']
                     WHEN c.account_id IS NULL THEN ARRAY['HS312', 'the customer has never bought anything'] END AS fault
@@ -272,7 +283,8 @@ BEGIN
         amount := NULL;
         IF verdict IS NULL THEN
             SELECT r.* INTO v_known FROM shop.channel_return AS r
-            WHERE r.merchant_id = p_merchant AND r.channel = p_channel AND r.reference = v_asked.reference AND r.code = v_asked.code AND r.n = v_asked.n;
+            WHERE r.merchant_id = p_merchant AND r.channel = p_channel AND r.reference = v_asked.reference
+              AND r.code = v_asked.code AND r.n = v_asked.n;
             IF FOUND THEN
                 verdict := 'known';
                 order_id := v_known.order_id;
@@ -310,7 +322,8 @@ BEGIN
             IF NOT FOUND THEN
                 RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'somebody else imports the same cancellation';
             END IF;
-            SELECT r.* INTO v_return FROM shop.return_order(v_asked.account, v_sale.order_id, 'return-' || holdfast.uuid7(), ARRAY[v_sale.line], ARRAY[v_asked.quantity],
+            SELECT r.* INTO v_return
+            FROM shop.return_order(v_asked.account, v_sale.order_id, 'return-' || holdfast.uuid7(), ARRAY[v_sale.line], ARRAY[v_asked.quantity],
                 v_asked.quantity * v_asked.price, NULL, p_channel || ' ' || v_asked.reference, v_asked.returned_at) AS r;
             PERFORM holdfast.record_result(v_asked.account, v_return.payment, v_return.call, 'succeeded');
             verdict := 'returned';

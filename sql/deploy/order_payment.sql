@@ -51,7 +51,8 @@ END $$;
 COMMENT ON FUNCTION shop.payment_changed(bigint, uuid, uuid, text, text) IS
 'Listens to payments (holdfast.listen_payments()): marks their order as paid when all of its money is captured, and keeps its deadline that of its holds. Payments of owners that are no orders are none of its business. Raises nothing of its own. Definer''s rights: it is called by whoever records what a provider has said.';
 
-CREATE FUNCTION shop.pay_order(p_account bigint, p_order uuid, p_key text, p_provider text, p_method text, OUT payment uuid, OUT state text, OUT replayed boolean)
+CREATE FUNCTION shop.pay_order(p_account bigint, p_order uuid, p_key text, p_provider text, p_method text,
+                               OUT payment uuid, OUT state text, OUT replayed boolean)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE

@@ -164,7 +164,8 @@ BEGIN
               WHEN o.total > 1000000000000000 THEN ARRAY['HS014', '/items', 'the total is ' || o.total || '; at most 1000000000000000']
               WHEN o.total <> p_totals[g.n + 1] THEN ARRAY['HS304', '/expected_total', 'the total is ' || o.total] END AS fault
           FROM generate_series(0, p_orders - 1) AS g (n)
-          LEFT JOIN (SELECT l.n, min(l.merchant) AS merchant, min(l.currency) AS currency, sum(l.quantity::numeric * l.price) AS total, count(*)::integer AS lines,
+          LEFT JOIN (SELECT l.n, min(l.merchant) AS merchant, min(l.currency) AS currency, sum(l.quantity::numeric * l.price) AS total,
+                            count(*)::integer AS lines,
                             min(l.line) FILTER (WHERE l.price IS NULL) AS missing, max(l.merchant) AS other_merchant, max(l.currency) AS other_currency
                      FROM unnest(v_line_ns, v_line_at, v_line_quantities, v_line_prices, v_merchants, v_currencies)
                           AS l (n, line, quantity, price, merchant, currency)
@@ -182,7 +183,8 @@ BEGIN
     WHERE v_codes[l.n + 1] IS NULL;
     IF v_owners IS NOT NULL THEN
         FOR v_fault IN
-            SELECT DISTINCT ON (v_line_ns[p_lines[r.line]]) v_line_ns[p_lines[r.line]] + 1 AS i, r.verdict AS code, v_line_at[p_lines[r.line]] AS line, r.available
+            SELECT DISTINCT ON (v_line_ns[p_lines[r.line]]) v_line_ns[p_lines[r.line]] + 1 AS i, r.verdict AS code,
+                   v_line_at[p_lines[r.line]] AS line, r.available
             FROM holdfast.reserve_batch(v_owners, p_skus, p_quantities, v_ttl, p_policy) AS r
             WHERE r.verdict <> '00000'
             ORDER BY v_line_ns[p_lines[r.line]], r.verdict IN ('HF015', 'HF016'), r.line
@@ -197,10 +199,9 @@ BEGIN
         FROM unnest(v_ids, v_merchants, v_currencies, v_order_totals, v_order_lines, v_codes) AS o (id, merchant, currency, total, lines, code)
         WHERE o.code IS NULL;
         INSERT INTO shop.order_line (account_id, order_id, sku_id, stock_id, product_id, quantity, unit_price, amount, line, code, title)
-        SELECT p_account, v_ids[l.n + 1], l.sku, l.sku, l.product, l.quantity, l.price, l.quantity * l.price,
-               row_number() OVER (PARTITION BY l.n ORDER BY l.i), l.code, l.title
-        FROM unnest(v_line_ns, v_line_skus, v_line_products, v_line_quantities, v_line_prices, v_line_codes, v_line_titles)
-             WITH ORDINALITY AS l (n, sku, product, quantity, price, code, title, i)
+        SELECT p_account, v_ids[l.n + 1], l.sku, l.sku, l.product, l.quantity, l.price, l.quantity * l.price, l.at + 1, l.code, l.title
+        FROM unnest(v_line_ns, v_line_at, v_line_skus, v_line_products, v_line_quantities, v_line_prices, v_line_codes, v_line_titles)
+             AS l (n, at, sku, product, quantity, price, code, title)
         WHERE v_codes[l.n + 1] IS NULL;
 
         v_placed := ARRAY(SELECT o.id FROM unnest(v_ids, v_codes) WITH ORDINALITY AS o (id, code, i) WHERE o.code IS NULL ORDER BY o.i);
@@ -215,6 +216,6 @@ BEGIN
     ORDER BY o.i;
 END $$;
 COMMENT ON FUNCTION shop.place_orders(bigint, integer, integer[], integer[], bigint[], bigint[], bigint[], text) IS
-'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue.';
+'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed into the first of them); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue.';
 
 COMMIT;

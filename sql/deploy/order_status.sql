@@ -88,7 +88,8 @@ BEGIN
         PERFORM shop.refuse('HS305', NULL, format('the order is %s', v_status));
     END IF;
     UPDATE shop.order AS o
-    SET status = v_to, version = o.version + 1, changed_at = clock_timestamp(), expires_at = CASE p_action WHEN 'pay' THEN 'infinity' ELSE o.expires_at END
+    SET status = v_to, version = o.version + 1, changed_at = clock_timestamp(),
+        expires_at = CASE p_action WHEN 'pay' THEN 'infinity' ELSE o.expires_at END
     WHERE o.account_id = p_account AND o.id = p_order AND o.status = v_order.status
     RETURNING o.* INTO STRICT v_order;
     INSERT INTO shop.order_event (account_id, order_id, n, actor_id, happened_at, from_status, to_status, action, reason)
@@ -98,7 +99,8 @@ END $$;
 COMMENT ON FUNCTION shop.change_order(bigint, uuid, text, bigint, text, text, timestamptz) IS
 'Does one of shop.order_transition to an order, by its status at this instant: new status, version, line of history (n is the version that it made; p_at: when it happened, if not now). Who may do it is for the caller to know. Errors: HS004 no such order, HS006 p_if_match is another version, HS305 not in this status, HS306 a payment is under way.';
 
-CREATE FUNCTION shop.cancel_order(p_account bigint, p_order uuid, p_actor bigint DEFAULT NULL, p_reason text DEFAULT NULL, p_if_match text DEFAULT NULL) RETURNS shop.order
+CREATE FUNCTION shop.cancel_order(p_account bigint, p_order uuid, p_actor bigint DEFAULT NULL, p_reason text DEFAULT NULL,
+                                  p_if_match text DEFAULT NULL) RETURNS shop.order
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -139,6 +141,7 @@ DECLARE
     v_sale_orders uuid[];
     v_alive record;
     v_cancelled integer;
+    v_released integer := 0;
 BEGIN
     -- The common case: the holds are dead as well, and nobody can want them before the order any more.
     WITH due AS MATERIALIZED (
@@ -162,28 +165,34 @@ BEGIN
     END IF;
 
     -- Holds that outlive their order, because somebody has extended them: their units go back first, as everywhere. Whoever
-    -- begins to pay in between wins; then all of this is undone, and done anew by the next call.
-    FOR v_alive IN
-        SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
-        WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
-          AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held')
-          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed'))
-        ORDER BY o.expires_at LIMIT greatest(p_limit - v_cancelled, 0)
-    LOOP
-        IF v_alive.sale_id IS NOT NULL THEN
-            PERFORM shop.orders_ended(ARRAY[v_alive.account_id], ARRAY[v_alive.id]);
-        END IF;
-        PERFORM holdfast.release(v_alive.id);
-        PERFORM FROM shop.order AS o WHERE o.account_id = v_alive.account_id AND o.id = v_alive.id AND o.expires_at <= v_now FOR NO KEY UPDATE;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'an order is being paid that was to be cancelled';
-        END IF;
-        PERFORM shop.change_order(v_alive.account_id, v_alive.id, 'expire');
-        v_cancelled := v_cancelled + 1;
-    END LOOP;
-    RETURN v_cancelled;
+    -- pays, cancels or sweeps in between wins: then this part is undone as a whole, and left to the next call.
+    BEGIN
+        FOR v_alive IN
+            SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
+            WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
+              AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held')
+              AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed'))
+            ORDER BY o.expires_at LIMIT greatest(p_limit - v_cancelled, 0)
+        LOOP
+            IF v_alive.sale_id IS NOT NULL THEN
+                PERFORM shop.orders_ended(ARRAY[v_alive.account_id], ARRAY[v_alive.id]);
+            END IF;
+            PERFORM holdfast.release(v_alive.id);
+            PERFORM FROM shop.order AS o
+            WHERE o.account_id = v_alive.account_id AND o.id = v_alive.id AND o.status = 'pending_payment' AND o.expires_at <= v_now
+            FOR NO KEY UPDATE;
+            IF NOT FOUND THEN
+                RAISE serialization_failure;
+            END IF;
+            PERFORM shop.change_order(v_alive.account_id, v_alive.id, 'expire');
+            v_released := v_released + 1;
+        END LOOP;
+    EXCEPTION WHEN SQLSTATE 'HF006' OR SQLSTATE 'HF007' OR SQLSTATE 'HF008' OR SQLSTATE 'HF009' OR serialization_failure THEN
+        v_released := 0;
+    END;
+    RETURN v_cancelled + v_released;
 END $$;
 COMMENT ON FUNCTION shop.cancel_expired_orders(integer) IS
-'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number. Errors: 40001 try again.';
+'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number.';
 
 COMMIT;

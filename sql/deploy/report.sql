@@ -2,8 +2,7 @@
 -- requires: sale_purchase
 -- requires: order_import
 --
--- Reports: views for people with a BI tool, the row-level security that decides which merchants a reader sees, and the
--- count of refusals for lack of stock. Whatever is called report_* is stable: columns are added at the end, and none is
+-- Reports: views for people with a BI tool, and the row-level security that decides which merchants a reader sees. Whatever is called report_* is stable: columns are added at the end, and none is
 -- renamed.
 --
 -- A reader is a login that has been granted shop_report, and nothing else. The views belong to shop_reporter, who is not
@@ -17,57 +16,9 @@ BEGIN;
 -- What the owner of the views may read of the extension.
 GRANT USAGE ON SCHEMA holdfast TO shop_reporter;
 GRANT SELECT (sku, available, held, sold, received) ON holdfast.stock TO shop_reporter;
-GRANT SELECT (account_id, owner, refunded) ON holdfast.payments TO shop_reporter;
+GRANT SELECT (account_id, payment, refunded) ON holdfast.payments TO shop_reporter;
 
 SET LOCAL ROLE shop_owner;
-
--- Refusals. They are counted after the fact, by whoever has refused, a set at a time; rows of one thing are spread over
--- slots, so that counting does not make a queue where selling does not. They are written last in a transaction.
-CREATE TABLE shop.refusal (
-    stock_id bigint   NOT NULL,
-    day      date     NOT NULL,
-    slot     smallint NOT NULL,
-    refusals bigint   NOT NULL,
-    CONSTRAINT refusal_pkey PRIMARY KEY (stock_id, day, slot),
-    CONSTRAINT refusal_refusals_check CHECK (refusals > 0)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE shop.refusal IS 'How often somebody was refused for lack of stock. The sum over the slots counts.';
-COMMENT ON COLUMN shop.refusal.stock_id IS 'What was short: a SKU, or the slice of a sale (then the id of the sale).';
-COMMENT ON COLUMN shop.refusal.day IS 'The day in UTC.';
-COMMENT ON COLUMN shop.refusal.slot IS 'Follows from the server process that counts.';
-
-CREATE FUNCTION shop.note_refusals(p_skus bigint[], p_counts bigint[]) RETURNS void
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        INSERT INTO shop.refusal AS r (stock_id, day, slot, refusals)
-        SELECT n.sku, timezone('UTC', clock_timestamp())::date, pg_backend_pid() % 64, sum(n.refusals)
-        FROM unnest(p_skus, p_counts) AS n (sku, refusals)
-        WHERE n.refusals > 0
-          AND (EXISTS (SELECT FROM shop.sku AS k WHERE k.id = n.sku) OR EXISTS (SELECT FROM shop.sale AS s WHERE s.id = n.sku))
-        GROUP BY n.sku
-        ORDER BY n.sku
-        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE SET refusals = r.refusals + EXCLUDED.refusals;
-    END;
-COMMENT ON FUNCTION shop.note_refusals(bigint[], bigint[]) IS
-'Counts refusals for lack of stock: p_counts of each of p_skus, which are SKUs or sales. What is neither, and counts that are not positive, are passed over. To be called last in a transaction: its rows stay locked until the end.';
-
-CREATE FUNCTION rest.refusals_note(p_actor bigint, p_skus bigint[], p_counts bigint[]) RETURNS rest.reply
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF p_actor IS NOT NULL THEN
-        PERFORM shop.require_actor(p_actor, 'admin');
-    END IF;
-    IF p_skus IS NULL OR p_counts IS NULL OR cardinality(p_skus) <> cardinality(p_counts) OR cardinality(p_skus) > 10000
-       OR greatest(array_ndims(p_skus), array_ndims(p_counts)) > 1 THEN
-        PERFORM shop.refuse('HS012', '/counts', 'wanted: as many counts as SKUs, at most 10000');
-    ELSIF EXISTS (SELECT FROM unnest(p_skus, p_counts) AS n (sku, refusals) WHERE n.sku IS NULL OR n.refusals IS NULL OR n.refusals NOT BETWEEN 1 AND 1000000000) THEN
-        PERFORM shop.refuse('HS014', '/counts', 'wanted: 1 to 1000000000');
-    END IF;
-    PERFORM shop.note_refusals(p_skus, p_counts);
-    RETURN ROW(204, NULL, NULL, false, NULL)::rest.reply;
-END $$;
-COMMENT ON FUNCTION rest.refusals_note(bigint, bigint[], bigint[]) IS
-'Counts refusals that the web application has given by itself or whose transactions were rolled back, in bulk: p_counts of each of p_skus (SKUs or sales; others are passed over). p_actor: NULL, the application itself, or an admin. Definer''s rights: it writes on behalf of the application. Errors: HS001 to HS003, HS012 arrays, HS014 counts.';
 
 -- Readers.
 CREATE TABLE shop.report_reader (
@@ -141,6 +92,8 @@ GRANT SELECT (id, product_id, merchant_id, code, price, currency, deleted_at) ON
 GRANT SELECT (account_id, id, merchant_id, placed_at, sale_id, status, currency, channel, country) ON shop.order TO shop_reporter;
 GRANT SELECT (account_id, order_id, line, sku_id, product_id, quantity, unit_price, amount, returned, code) ON shop.order_line TO shop_reporter;
 GRANT SELECT (id, merchant_id, sku_id, price, currency, quantity, starts_at, ends_at, preheated_at, settled_at) ON shop.sale TO shop_reporter;
+GRANT SELECT (sale_id, tickets) ON shop.sale_counter TO shop_reporter;
+GRANT SELECT (account_id, order_id, payment_id) ON shop.order_payment TO shop_reporter;
 GRANT SELECT ON shop.refusal, shop.report_reader, shop.reader_scope, shop.reader_span TO shop_reporter;
 
 -- The views. What is or was paid is sold; an order that was cancelled never was.
@@ -155,8 +108,9 @@ CREATE VIEW shop.report_orders WITH (security_barrier) AS
           WHERE o.status IN ('paid', 'shipped', 'completed', 'returned')
           GROUP BY o.account_id, o.id) AS o
     JOIN shop.merchant AS m ON m.id = o.merchant_id
-    LEFT JOIN (SELECT p.account_id, p.owner, sum(p.refunded) AS refunded FROM holdfast.payments AS p
-               WHERE p.refunded > 0 GROUP BY p.account_id, p.owner) AS p ON p.account_id = o.account_id AND p.owner = o.id;
+    LEFT JOIN (SELECT a.account_id, a.order_id, sum(p.refunded) AS refunded
+               FROM shop.order_payment AS a JOIN holdfast.payments AS p ON p.account_id = a.account_id AND p.payment = a.payment_id
+               WHERE p.refunded > 0 GROUP BY a.account_id, a.order_id) AS p ON p.account_id = o.account_id AND p.order_id = o.id;
 COMMENT ON VIEW shop.report_orders IS 'Every order that is or was paid.';
 
 CREATE VIEW shop.report_order_lines WITH (security_barrier) AS
@@ -204,8 +158,8 @@ CREATE VIEW shop.report_best_sellers WITH (security_barrier) AS
     SELECT s.merchant_id, s.merchant, s.currency, rank() OVER (PARTITION BY s.merchant_id, s.currency ORDER BY s.units DESC) AS place,
            rank() OVER (PARTITION BY s.merchant_id, s.currency ORDER BY s.net DESC) AS place_by_net,
            s.sku_id, k.code, s.product_id, s.product, s.units, s.net, s.units_30_days
-    FROM (SELECT l.merchant_id, l.merchant, l.currency, l.sku_id, l.product_id, l.product, sum(l.units - l.returned_units) AS units, sum(l.net) AS net,
-                 coalesce(sum(l.units - l.returned_units) FILTER (WHERE l.placed_at > now() - interval '30 days'), 0) AS units_30_days
+    FROM (SELECT l.merchant_id, l.merchant, l.currency, l.sku_id, l.product_id, l.product, sum(l.units - l.returned_units) AS units,
+                 sum(l.net) AS net, coalesce(sum(l.units - l.returned_units) FILTER (WHERE l.placed_at > now() - interval '30 days'), 0) AS units_30_days
           FROM shop.report_order_lines AS l
           GROUP BY l.merchant_id, l.merchant, l.currency, l.sku_id, l.product_id, l.product) AS s
     JOIN shop.sku AS k ON k.id = s.sku_id;
@@ -243,13 +197,14 @@ COMMENT ON VIEW shop.report_refusals IS 'How often buyers were refused for lack 
 
 CREATE VIEW shop.report_sale_conversion WITH (security_barrier) AS
     SELECT z.id AS sale_id, z.merchant_id, m.name AS merchant, z.sku_id, k.code, k.product_id, p.title AS product, z.starts_at, z.ends_at,
-           z.currency, z.price, z.quantity AS offered, 0::bigint AS tickets, coalesce(o.purchases, 0) AS purchases,
+           z.currency, z.price, z.quantity AS offered, coalesce(c.tickets, 0) AS tickets, coalesce(o.purchases, 0) AS purchases,
            coalesce(o.orders_paid, 0) AS orders_paid, coalesce(o.units, 0) AS units, coalesce(o.units_paid, 0) AS units_paid,
            coalesce(o.gross, 0) AS gross, coalesce(r.refusals, 0) AS refusals, round(coalesce(o.units_paid, 0) / z.quantity, 4) AS share_sold
     FROM shop.sale AS z
     JOIN shop.merchant AS m ON m.id = z.merchant_id
     JOIN shop.sku AS k ON k.id = z.sku_id
     JOIN shop.product AS p ON p.id = k.product_id
+    LEFT JOIN shop.sale_counter AS c ON c.sale_id = z.id
     LEFT JOIN (SELECT o.sale_id, count(*) AS purchases, count(*) FILTER (WHERE s.is_paid) AS orders_paid, sum(o.units) AS units,
                       coalesce(sum(o.units) FILTER (WHERE s.is_paid), 0) AS units_paid, coalesce(sum(o.amount) FILTER (WHERE s.is_paid), 0) AS gross
                FROM (SELECT o.account_id, o.id, o.sale_id, o.status, sum(l.quantity) AS units, sum(l.amount) AS amount

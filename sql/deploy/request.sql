@@ -37,7 +37,7 @@ END $$;
 COMMENT ON FUNCTION shop.complete_request(bigint, text, text, rest.reply) IS 'Remembers the answer to a request that claim_request() has claimed, and returns it.';
 
 CREATE FUNCTION shop.etag(p_version integer) RETURNS text
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
         SELECT '"' || p_version || '"';
     END;

@@ -21,7 +21,8 @@ CREATE FUNCTION shop.verify() RETURNS TABLE (invariant text, detail text)
         FROM shop.order AS o LEFT JOIN line AS l ON l.account_id = o.account_id AND l.order_id = o.id
         WHERE o.total IS DISTINCT FROM l.amount OR o.lines IS DISTINCT FROM l.lines
         UNION ALL
-        SELECT 'the units of an order that was paid are sold', format('order %s, stock %s: %s units, of which returned %s; hold: %s', o.id, s.stock_id, s.quantity, s.returned,
+        SELECT 'the units of an order that was paid are sold',
+               format('order %s, stock %s: %s units, of which returned %s; hold: %s', o.id, s.stock_id, s.quantity, s.returned,
                    coalesce(format('%s, %s units, of which returned %s', h.state, h.quantity, h.returned), 'none'))
         FROM shop.order AS o JOIN stock AS s ON s.order_id = o.id LEFT JOIN holdfast.holds AS h ON h.owner = o.id AND h.sku = s.stock_id
         WHERE o.status IN ('paid', 'shipped', 'completed', 'returned')
@@ -40,9 +41,11 @@ CREATE FUNCTION shop.verify() RETURNS TABLE (invariant text, detail text)
         SELECT 'an order is paid if its money was taken, here or by its channel', format('order %s (%s)', o.id, o.status)
         FROM shop.order AS o
         WHERE o.status IN ('paid', 'shipped', 'completed', 'returned') AND o.channel IS NULL
-          AND NOT EXISTS (SELECT FROM holdfast.payments AS p WHERE p.account_id = o.account_id AND p.owner = o.id AND p.captured >= o.total AND p.currency = o.currency)
+          AND NOT EXISTS (SELECT FROM holdfast.payments AS p
+                          WHERE p.account_id = o.account_id AND p.owner = o.id AND p.captured >= o.total AND p.currency = o.currency)
         UNION ALL
-        SELECT 'the keys of unfinished jobs are taken, and no others', format('key %s: job %s, taken by %s', coalesce(j.key, k.key), coalesce(j.id::text, 'none'), coalesce(k.job_id::text, 'none'))
+        SELECT 'the keys of unfinished jobs are taken, and no others',
+               format('key %s: job %s, taken by %s', coalesce(j.key, k.key), coalesce(j.id::text, 'none'), coalesce(k.job_id::text, 'none'))
         FROM (SELECT x.id, x.key FROM shop.job AS x WHERE x.key IS NOT NULL) AS j FULL JOIN shop.job_key AS k ON k.key = j.key AND k.job_id = j.id
         WHERE j.id IS NULL OR k.job_id IS NULL;
     END;
@@ -66,14 +69,17 @@ CREATE FUNCTION shop.job_monitor() RETURNS json
                     'waiting', s.waiting, 'scheduled', s.scheduled, 'retrying', s.retrying, 'running', s.running, 'overdue', s.overdue, 'dead', s.dead,
                     'oldest_due_at', shop.json_time(s.oldest_due_at), 'oldest_late_seconds', round(extract(epoch FROM s.oldest_late), 3),
                     'finished_last_hour', s.finished_hour, 'retried_last_hour', s.retried_hour, 'died_last_hour', s.died_hour,
-                    'wait_average_seconds', round(extract(epoch FROM s.wait_average), 3), 'run_average_seconds', round(extract(epoch FROM s.run_average), 3)) ORDER BY s.kind), '[]')
+                    'wait_average_seconds', round(extract(epoch FROM s.wait_average), 3),
+                    'run_average_seconds', round(extract(epoch FROM s.run_average), 3)) ORDER BY s.kind), '[]')
                 FROM shop.job_summary AS s),
             'workers', (SELECT coalesce(json_agg(json_build_object('worker', w.worker, 'alive', w.alive, 'seen_at', shop.json_time(w.seen_at), 'running', w.running,
-                    'finished', coalesce(w.finished, 0), 'failed', coalesce(w.failed, 0)) ORDER BY w.worker), '[]')
+                    'finished', w.finished, 'failed', w.failed) ORDER BY w.worker), '[]')
                 FROM shop.job_worker AS w),
-            'minutes', (SELECT coalesce(json_agg(json_build_object('minute', shop.json_time(t.minute), 'claimed', t.claimed, 'finished', t.finished, 'retried', t.retried, 'died', t.died,
+            'minutes', (SELECT coalesce(json_agg(json_build_object('minute', shop.json_time(t.minute), 'claimed', t.claimed, 'finished', t.finished,
+                    'retried', t.retried, 'died', t.died,
                     'run_longest_seconds', round(extract(epoch FROM t.run_longest), 3)) ORDER BY t.minute), '[]')
-                FROM (SELECT m.minute, sum(m.claimed) AS claimed, sum(m.finished) AS finished, sum(m.retried) AS retried, sum(m.died) AS died, max(m.run_longest) AS run_longest
+                FROM (SELECT m.minute, sum(m.claimed) AS claimed, sum(m.finished) AS finished, sum(m.retried) AS retried, sum(m.died) AS died,
+                             max(m.run_longest) AS run_longest
                       FROM shop.job_throughput AS m WHERE m.minute > clock_timestamp() - interval '1 h' GROUP BY m.minute) AS t));
     END;
 COMMENT ON FUNCTION shop.job_monitor() IS 'The queue at a glance, as the monitor shows it: by kind, by worker, and by minute for the last hour.';
@@ -142,7 +148,8 @@ BEGIN
     RETURN ROW(200, NULL, NULL, false, json_build_object('items', (
         SELECT coalesce(json_agg(json_build_object('stock_id', w.sku::text, 'lane', w.lane, 'pid', w.pid, 'waiting_seconds', round(extract(epoch FROM w.waiting), 3),
             'blocked_by', w.blocked_by, 'blocked_by_user', w.blocked_by_user, 'blocked_by_application', w.blocked_by_application,
-            'blocked_by_state', w.blocked_by_state, 'blocked_by_seconds', round(extract(epoch FROM w.blocked_by_for), 3)) ORDER BY w.waiting DESC, w.pid, w.blocked_by), '[]')
+            'blocked_by_state', w.blocked_by_state,
+            'blocked_by_seconds', round(extract(epoch FROM w.blocked_by_for), 3)) ORDER BY w.waiting DESC, w.pid, w.blocked_by), '[]')
         FROM holdfast.lock_waits AS w)))::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.admin_locks(bigint) IS
@@ -175,7 +182,9 @@ BEGIN
             SELECT v.invariant, concat_ws(', ', 'stock ' || v.sku, 'owner ' || v.owner, 'payment ' || v.payment, v.detail) FROM holdfast.verify() AS v
         )
         SELECT ROW(200, NULL, NULL, false, json_build_object('holds', count(*) = 0, 'broken', count(*),
-            'items', coalesce((SELECT json_agg(json_build_object('invariant', f.invariant, 'detail', f.detail)) FROM (SELECT b.invariant, b.detail FROM broken AS b LIMIT 1000) AS f), '[]')))::rest.reply
+           
+            'items', coalesce((SELECT json_agg(json_build_object('invariant', f.invariant, 'detail', f.detail))
+                               FROM (SELECT b.invariant, b.detail FROM broken AS b LIMIT 1000) AS f), '[]')))::rest.reply
         FROM broken);
 END $$;
 COMMENT ON FUNCTION rest.admin_invariants(bigint) IS

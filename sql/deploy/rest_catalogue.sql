@@ -43,8 +43,7 @@ CREATE FUNCTION shop.tags_field(p_body jsonb) RETURNS text[]
 DECLARE
     v_tags CONSTANT jsonb := shop.field(p_body, 'tags', 'array', false, '');
     v_tag text;
-    v_n integer;
-    v_all text[] := '{}';
+    v_all text[] := '{}'::text[];
 BEGIN
     IF jsonb_array_length(v_tags) > 50 THEN
         PERFORM shop.refuse('HS012', '/tags', 'wanted: at most 50');
@@ -235,12 +234,14 @@ CREATE FUNCTION rest.product_create(p_actor bigint, p_body jsonb) RETURNS rest.r
 DECLARE
     v_merchant CONSTANT bigint := shop.require_merchant(p_actor);
     v_skus record;
+    v_id bigint;
 BEGIN
     PERFORM shop.check_fields(p_body, '{title,description,category_id,attributes,tags,skus,published}');
     SELECT * INTO STRICT v_skus FROM shop.skus_field(p_body, true);
-    RETURN shop.product_reply(shop.create_product(v_merchant, shop.id_field(p_body, 'category_id', false), shop.text_field(p_body, 'title', 300),
+    v_id := shop.create_product(v_merchant, shop.id_field(p_body, 'category_id', false), shop.text_field(p_body, 'title', 300),
         shop.text_field(p_body, 'description', 20000, false, '', 0), shop.field(p_body, 'attributes', 'object', false, ''), shop.tags_field(p_body),
-        v_skus.codes, v_skus.prices, v_skus.currency, coalesce(shop.boolean_field(p_body, 'published', false), false)), 201);
+        v_skus.codes, v_skus.prices, v_skus.currency, coalesce(shop.boolean_field(p_body, 'published', false), false));
+    RETURN shop.product_reply(v_id, 201);
 END $$;
 COMMENT ON FUNCTION rest.product_create(bigint, jsonb) IS
 'POST /v1/products, for merchants: {title, description?, category_id?, attributes?, tags?, skus: [{code, price, currency}], published?}; a draft unless published is true. Errors: HS001 to HS003, HS008 to HS015, HS201 code taken, HF025 currency. Definer''s rights: the API has none on tables.';
@@ -343,7 +344,7 @@ BEGIN
     v_reference := shop.text_field(p_body, 'reference', 200, false);
     IF p_key IS NOT NULL THEN
         v_reply := shop.claim_request(p_actor, 'sku_receive', p_key, jsonb_build_array(p_id, p_body));
-        IF v_reply IS NOT NULL THEN
+        IF v_reply.status IS NOT NULL THEN
             RETURN v_reply;
         END IF;
     END IF;
@@ -366,7 +367,7 @@ BEGIN
     v_reason := shop.text_field(p_body, 'reason', 200);
     IF p_key IS NOT NULL THEN
         v_reply := shop.claim_request(p_actor, 'sku_adjust', p_key, jsonb_build_array(p_id, p_body));
-        IF v_reply IS NOT NULL THEN
+        IF v_reply.status IS NOT NULL THEN
             RETURN v_reply;
         END IF;
     END IF;

@@ -44,19 +44,26 @@ CREATE FUNCTION shop.find_order(p_actor bigint, p_order uuid, p_who text DEFAULT
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_order shop.order;
+    v_is_admin boolean;
     v_is text[] := ARRAY[]::text[];
 BEGIN
     PERFORM shop.require_actor(p_actor);
+    v_is_admin := EXISTS (SELECT FROM shop.account AS a WHERE a.id = p_actor AND 'admin' = ANY (a.roles));
     SELECT o.* INTO v_order FROM shop.order AS o WHERE o.account_id = p_actor AND o.id = p_order;
     IF FOUND THEN
         v_is := ARRAY['user'];
+    ELSIF v_is_admin THEN
+        -- No index begins with the id of an order; that of each merchant is looked into.
+        SELECT o.* INTO v_order
+        FROM shop.merchant AS m CROSS JOIN LATERAL (SELECT r.* FROM shop.order AS r WHERE r.merchant_id = m.id AND r.id = p_order OFFSET 0) AS o;
     ELSE
-        SELECT o.* INTO v_order FROM shop.order AS o WHERE o.id = p_order;
+        SELECT o.* INTO v_order FROM shop.merchant AS m JOIN shop.order AS o ON o.merchant_id = m.id
+        WHERE m.account_id = p_actor AND o.id = p_order;
     END IF;
-    IF EXISTS (SELECT FROM shop.merchant AS m WHERE m.account_id = p_actor AND m.id = v_order.merchant_id) THEN
-        v_is := v_is || 'merchant'::text;
-    ELSIF EXISTS (SELECT FROM shop.account AS a WHERE a.id = p_actor AND 'admin' = ANY (a.roles)) THEN
+    IF v_is_admin THEN
         v_is := v_is || ARRAY['admin', 'merchant'];
+    ELSIF EXISTS (SELECT FROM shop.merchant AS m WHERE m.account_id = p_actor AND m.id = v_order.merchant_id) THEN
+        v_is := v_is || 'merchant'::text;
     END IF;
     IF v_order.id IS NULL OR v_is = '{}' THEN
         PERFORM shop.refuse('HS004');
@@ -89,7 +96,8 @@ BEGIN
         PERFORM shop.refuse(v_asked.fault[1][1], v_asked.fault[1][2], v_asked.fault[1][3]);
     END IF;
     SELECT p.* INTO STRICT v_placed
-    FROM shop.place_orders(p_actor, 1, v_asked.ns, v_asked.lines, v_asked.skus, v_asked.quantities, ARRAY[(p_body ->> 'expected_total')::numeric::bigint]) AS p;
+    FROM shop.place_orders(p_actor, 1, v_asked.ns, v_asked.lines, v_asked.skus, v_asked.quantities,
+                           ARRAY[(p_body ->> 'expected_total')::numeric::bigint]) AS p;
     IF v_placed.verdict <> '00000' THEN
         PERFORM shop.refuse(v_placed.verdict, v_placed.pointer, v_placed.detail);
     END IF;
@@ -121,7 +129,8 @@ BEGIN
     PERFORM shop.check_fields(p_body, '{policy,orders}');
     v_policy := shop.choice_field(p_body, 'policy', '{all_or_nothing,valid_rows}');
     v_orders := shop.field(p_body, 'orders', 'array', true, '');
-    SELECT sum(CASE WHEN jsonb_typeof(o.value -> 'items') = 'array' THEN jsonb_array_length(o.value -> 'items') END) INTO v_lines FROM jsonb_array_elements(v_orders) AS o;
+    SELECT sum(CASE WHEN jsonb_typeof(o.value -> 'items') = 'array' THEN jsonb_array_length(o.value -> 'items') END) INTO v_lines
+    FROM jsonb_array_elements(v_orders) AS o;
     IF jsonb_array_length(v_orders) NOT BETWEEN 1 AND 1000 OR v_lines > 10000 THEN
         PERFORM shop.refuse('HS012', '/orders', 'wanted: 1 to 1000 orders, of at most 10000 lines in all');
     END IF;
@@ -140,7 +149,8 @@ BEGIN
     INTO v_asked FROM line AS l;
     SELECT array_agg(p.order_id), array_agg(p.verdict), array_agg(p.pointer), array_agg(p.detail)
     INTO v_ids, v_codes, v_pointers, v_details
-    FROM shop.place_orders(p_actor, jsonb_array_length(v_orders), v_asked.ns, v_asked.lines, v_asked.skus, v_asked.quantities, v_asked.totals, v_policy) AS p;
+    FROM shop.place_orders(p_actor, jsonb_array_length(v_orders), v_asked.ns, v_asked.lines, v_asked.skus, v_asked.quantities,
+                           v_asked.totals, v_policy) AS p;
     IF v_asked.faults IS NOT NULL THEN
         FOREACH v_faults SLICE 1 IN ARRAY v_asked.faults LOOP
             v_codes[v_faults[1]::integer + 1] := v_faults[2];
@@ -183,7 +193,8 @@ BEGIN
     v_mine := shop.choice_field(p_query, 'merchant', '{mine}', false, '?');
     v_limit := coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20);
     v_sort := 'orders' || coalesce('-' || v_mine, '');
-    v_after := coalesce((shop.read_cursor(shop.text_field(p_query, 'cursor', 2000, false, '?'), v_sort, '{uuid}'))[1]::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    v_after := coalesce((shop.read_cursor(shop.text_field(p_query, 'cursor', 2000, false, '?'), v_sort, '{uuid}'))[1]::uuid,
+        'ffffffff-ffff-ffff-ffff-ffffffffffff');
     IF v_mine IS NULL THEN
         v_orders := ARRAY(
             SELECT o FROM shop.order AS o WHERE o.account_id = p_actor AND o.id < v_after
@@ -198,7 +209,8 @@ BEGIN
             v_orders := ARRAY(
                 SELECT w.o FROM (
                     (SELECT o FROM shop.order AS o
-                     WHERE o.merchant_id = v_merchant AND o.status = v_status AND o.id < v_after AND shop.effective_status(o.status, o.expires_at) = v_status
+                     WHERE o.merchant_id = v_merchant AND o.status = v_status AND o.id < v_after
+                       AND shop.effective_status(o.status, o.expires_at) = v_status
                      ORDER BY o.id DESC LIMIT v_limit + 1)
                     UNION ALL
                     (SELECT o FROM shop.order AS o
@@ -293,7 +305,8 @@ BEGIN
     SELECT array_agg(shop.integer_field(i.value, 'line', 1, 2147483647, true, '/items/' || i.n - 1) ORDER BY i.n),
            array_agg(shop.integer_field(i.value, 'quantity', 1, 1000000000, true, '/items/' || i.n - 1) ORDER BY i.n)
     INTO v_lines, v_quantities FROM jsonb_array_elements(v_items) WITH ORDINALITY AS i (value, n);
-    SELECT r.* INTO v_return FROM shop.return_order(v_order.account_id, p_id, shop.key_by(p_actor, p_key), v_lines, v_quantities, NULL, p_actor, v_reason) AS r;
+    SELECT r.* INTO v_return FROM shop.return_order(v_order.account_id, p_id, shop.key_by(p_actor, p_key), v_lines, v_quantities, NULL, p_actor,
+                           v_reason) AS r;
     v_reply := shop.order_reply(v_order.account_id, p_id);
     v_reply.body := (v_reply.body::jsonb || jsonb_build_object('refund', CASE WHEN v_return.call IS NOT NULL THEN jsonb_build_object(
         'payment_id', v_return.payment, 'refund', v_return.call, 'amount', v_return.amount) END))::json;
@@ -315,7 +328,9 @@ DECLARE
     v_reply rest.reply;
 BEGIN
     SELECT p_status, NULL, CASE WHEN p_status IN (201, 202) THEN '/v1/payments/' || p.payment END, false,
-           json_build_object('id', p.payment, 'order_id', p.owner, 'state', p.state, 'amount', p.amount, 'currency', p.currency, 'captured', p.captured,
+           json_build_object('id', p.payment, 'order_id', (
+                   SELECT o.order_id FROM shop.order_payment AS o WHERE o.payment_id = p_payment AND o.account_id = p_account),
+               'state', p.state, 'amount', p.amount, 'currency', p.currency, 'captured', p.captured,
                'refunding', p.refunding, 'refunded', p.refunded, 'provider', p.provider, 'created_at', shop.json_time(p.created_at),
                'changed_at', shop.json_time(p.changed_at), 'refunds', (
                    SELECT coalesce(json_agg(json_build_object('refund', r.refund, 'state', r.state, 'amount', r.amount, 'reason', r.reason,
@@ -378,7 +393,8 @@ BEGIN
         RETURN v_reply;
     END IF;
     PERFORM shop.check_fields(p_body, '{amount,reason}');
-    PERFORM FROM holdfast.refund_payment(v_account, p_id, shop.key_by(p_actor, p_key), shop.integer_field(p_body, 'amount', 1, 1000000000000000, false), NULL,
+    PERFORM FROM holdfast.refund_payment(v_account, p_id, shop.key_by(p_actor, p_key),
+        shop.integer_field(p_body, 'amount', 1, 1000000000000000, false), NULL,
         shop.text_field(p_body, 'reason', 200, false));
     v_reply := shop.payment_reply(v_account, p_id, 202);
     RETURN shop.complete_request(p_actor, 'payment_refund', p_key, v_reply);

@@ -5,8 +5,8 @@
 -- All that must be remembered of a buyer stands in one row, shop.sale_buyer: how much he has, with which keys and orders.
 -- So one upsert judges the limit and the idempotency key together, and a second one of the same buyer waits for the first.
 --
--- Locks, in this order: rows of buyers by (account, sale); units by sale; orders. An order that ends locks its buyer's row
--- before it releases its units (shop.orders_ended()). Rows of sales and accounts are read, not locked.
+-- Locks: sale by sale, ascending, the rows of its buyers by account, and then its units; orders last. An order that ends
+-- locks its buyer's row before it releases its units (shop.orders_ended()). Rows of sales and accounts are read, not locked.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -37,7 +37,7 @@ BEGIN
     PERFORM FROM shop.sale_buyer AS b
     JOIN (SELECT DISTINCT o.account_id, o.sale_id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
           JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id) AS d ON d.account_id = b.account_id AND d.sale_id = b.sale_id
-    ORDER BY b.account_id, b.sale_id FOR NO KEY UPDATE OF b;
+    ORDER BY b.sale_id, b.account_id FOR NO KEY UPDATE OF b;
     UPDATE shop.sale_buyer AS b
     SET quantities = ARRAY(SELECT CASE WHEN u.id = ANY (p_orders) THEN -abs(u.quantity) ELSE u.quantity END
                            FROM unnest(b.order_ids, b.quantities) WITH ORDINALITY AS u (id, quantity, i) ORDER BY u.i),
@@ -50,11 +50,12 @@ END $$;
 COMMENT ON FUNCTION shop.orders_ended(bigint[], uuid[]) IS
 'Called with orders of sales that end without having been paid: their buyers may buy as much again. Called twice for an order it does nothing the second time.';
 
-CREATE FUNCTION shop.settle_buyers(p_accounts bigint[], p_sales bigint[]) RETURNS void
+CREATE FUNCTION shop.settle_buyers(p_accounts bigint[], p_sales bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_order record;
+    v_settled bigint[] := ARRAY[]::bigint[];
 BEGIN
     FOR v_order IN
         SELECT o.account_id, o.id, o.expires_at
@@ -68,10 +69,12 @@ BEGIN
     LOOP
         PERFORM shop.orders_ended(ARRAY[v_order.account_id], ARRAY[v_order.id]);
         PERFORM shop.change_order(v_order.account_id, v_order.id, 'expire', p_at => v_order.expires_at);
+        v_settled := v_settled || v_order.account_id;
     END LOOP;
+    RETURN v_settled;
 END $$;
 COMMENT ON FUNCTION shop.settle_buyers(bigint[], bigint[]) IS
-'Writes down which orders of these buyers in these sales have expired, so that they may buy again at once. Waits for nobody who is at an order.';
+'Writes down which orders of these buyers in these sales have expired, so that they may buy again at once, and returns their accounts. Waits for nobody who is at an order.';
 
 CREATE FUNCTION shop.purchase_batch(p_accounts bigint[], p_keys text[], p_sales bigint[], p_quantities bigint[])
     RETURNS TABLE (line integer, verdict text, order_id uuid, expires_at timestamptz, replayed boolean, available bigint)
@@ -82,10 +85,11 @@ DECLARE
     v_ttl CONSTANT interval := shop.pay_within();
     v_count integer;
     v_expires_at timestamptz;
-    -- The lines of this round: p_*, their numbers in the batch, and whether the expired orders of their buyers are settled.
+    -- The lines of this round: p_*, and their numbers in the batch.
     v_numbers integer[];
-    v_settled boolean[];
     v_codes text[];
+    v_states text[];
+    v_taken integer;
     -- Those that are let in, later those that are held: places in p_*, and the order that each becomes.
     v_places integer[];
     v_accounts bigint[];
@@ -96,23 +100,37 @@ DECLARE
     v_available bigint[];
     -- The others.
     v_others integer[];
+    v_settled bigint[];
     v_again boolean;
     -- The answer.
-    r_lines integer[] := '{}';
-    r_verdicts text[] := '{}';
-    r_orders uuid[] := '{}';
-    r_expires timestamptz[] := '{}';
-    r_replayed boolean[] := '{}';
-    r_available bigint[] := '{}';
-    v_placed_accounts bigint[] := '{}';
-    v_placed_orders uuid[] := '{}';
-    v_short_sales bigint[] := '{}';
+    r_lines integer[] := ARRAY[]::integer[];
+    r_verdicts text[] := ARRAY[]::text[];
+    r_orders uuid[] := ARRAY[]::uuid[];
+    r_expires timestamptz[] := ARRAY[]::timestamptz[];
+    r_replayed boolean[] := ARRAY[]::boolean[];
+    r_available bigint[] := ARRAY[]::bigint[];
+    v_placed_accounts bigint[] := ARRAY[]::bigint[];
+    v_placed_orders uuid[] := ARRAY[]::uuid[];
+    v_short_sales bigint[] := ARRAY[]::bigint[];
 BEGIN
     v_count := cardinality(p_accounts);
     IF v_count IS NULL OR v_count NOT BETWEEN 1 AND 10000 OR cardinality(p_keys) IS DISTINCT FROM v_count
        OR cardinality(p_sales) IS DISTINCT FROM v_count OR cardinality(p_quantities) IS DISTINCT FROM v_count
-       OR greatest(array_ndims(p_accounts), array_ndims(p_keys), array_ndims(p_sales), array_ndims(p_quantities)) > 1 THEN
+       OR greatest(array_ndims(p_accounts), array_ndims(p_keys), array_ndims(p_sales), array_ndims(p_quantities)) > 1
+       OR ARRAY[array_lower(p_accounts, 1), array_lower(p_keys, 1), array_lower(p_sales, 1), array_lower(p_quantities, 1)] <> '{1,1,1,1}' THEN
         PERFORM shop.refuse('HF005', NULL, 'wanted: four arrays of 1 to 10000 elements');
+    END IF;
+    IF p_sales <> array_fill(p_sales[1], ARRAY[v_count]) THEN
+        -- One sale after the other, so that two batches with several sales in common cannot wait for each other.
+        RETURN QUERY
+        SELECT g.lines[b.line], b.verdict, b.order_id, b.expires_at, b.replayed, b.available
+        FROM (SELECT array_agg(l.i::integer ORDER BY l.i) AS lines, array_agg(l.account_id ORDER BY l.i) AS accounts, array_agg(l.key ORDER BY l.i) AS keys,
+                     array_agg(l.sale_id ORDER BY l.i) AS sales, array_agg(l.quantity ORDER BY l.i) AS quantities
+              FROM unnest(p_accounts, p_keys, p_sales, p_quantities) WITH ORDINALITY AS l (account_id, key, sale_id, quantity, i)
+              GROUP BY l.sale_id ORDER BY l.sale_id OFFSET 0) AS g
+        CROSS JOIN LATERAL shop.purchase_batch(g.accounts, g.keys, g.sales, g.quantities) AS b
+        ORDER BY 1;
+        RETURN;
     END IF;
     LOOP
         v_orders := ARRAY(SELECT holdfast.uuid7() FROM generate_series(1, cardinality(p_accounts)));
@@ -137,19 +155,43 @@ BEGIN
               LEFT JOIN sale AS s ON s.id = l.sale_id
               ORDER BY l.i) AS j;
 
-        -- Take the rows of their buyers: one line of each buyer and sale in a round.
+        -- Take the rows of their buyers: one line of each buyer in a pass, as long as there are lines that fit.
         v_others := NULL;
-        INSERT INTO shop.sale_buyer AS b (account_id, sale_id, bought, allowed, quantities, order_ids, keys)
-        SELECT DISTINCT ON (l.account_id, l.sale_id) l.account_id, l.sale_id, l.quantity, s.per_account_limit, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
-        FROM unnest(p_accounts, p_sales, p_quantities, v_orders, p_keys, v_codes) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, key, code, i)
-        JOIN shop.sale AS s ON s.id = l.sale_id
-        WHERE l.code IS NULL ORDER BY l.account_id, l.sale_id, l.i
-        ON CONFLICT (account_id, sale_id) DO UPDATE
-        SET bought = b.bought + EXCLUDED.bought, quantities = b.quantities || EXCLUDED.quantities,
-            order_ids = b.order_ids || EXCLUDED.order_ids, keys = b.keys || EXCLUDED.keys
-        WHERE b.bought + EXCLUDED.bought <= b.allowed AND cardinality(b.keys) < b.allowed + 100 AND EXCLUDED.keys[1] <> ALL (b.keys);
-        GET DIAGNOSTICS v_count = ROW_COUNT;
-        IF v_count = cardinality(p_accounts) THEN
+        v_settled := NULL;
+        v_taken := 0;
+        v_states := v_codes;
+        LOOP
+            INSERT INTO shop.sale_buyer AS b (account_id, sale_id, bought, allowed, quantities, order_ids, keys)
+            SELECT DISTINCT ON (l.account_id, l.sale_id)
+                   l.account_id, l.sale_id, l.quantity, s.per_account_limit, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
+            FROM unnest(p_accounts, p_sales, p_quantities, v_orders, p_keys, v_states) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, key, state, i)
+            JOIN shop.sale AS s ON s.id = l.sale_id
+            WHERE l.state IS NULL ORDER BY l.account_id, l.sale_id, l.i
+            ON CONFLICT (account_id, sale_id) DO UPDATE
+            SET bought = b.bought + EXCLUDED.bought, quantities = b.quantities || EXCLUDED.quantities,
+                order_ids = b.order_ids || EXCLUDED.order_ids, keys = b.keys || EXCLUDED.keys
+            WHERE b.bought + EXCLUDED.bought <= b.allowed AND cardinality(b.keys) < b.allowed + 100 AND EXCLUDED.keys[1] <> ALL (b.keys);
+            GET DIAGNOSTICS v_count = ROW_COUNT;
+            v_taken := v_taken + v_count;
+            EXIT WHEN v_taken = cardinality(p_accounts);
+            SELECT array_agg(l.state), bool_or(l.state IS NULL) INTO v_states, v_again
+            FROM (SELECT CASE WHEN l.code IS NOT NULL THEN l.code
+                              WHEN l.id = ANY (b.order_ids) THEN 'taken'
+                              WHEN l.key = ANY (b.keys) THEN 'known'
+                              WHEN b.bought + l.quantity > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'limit' END AS state
+                  FROM unnest(p_accounts, p_sales, p_quantities, v_orders, p_keys, v_codes) WITH ORDINALITY
+                       AS l (account_id, sale_id, quantity, id, key, code, i)
+                  LEFT JOIN shop.sale_buyer AS b ON b.account_id = l.account_id AND b.sale_id = l.sale_id AND l.code IS NULL ORDER BY l.i) AS l;
+            CONTINUE WHEN v_again;
+            -- Whoever is at his limit with an order that has expired meanwhile may try again.
+            EXIT WHEN v_settled IS NOT NULL OR array_position(v_states, 'limit') IS NULL;
+            SELECT shop.settle_buyers(array_agg(l.account_id), array_agg(l.sale_id)) INTO v_settled
+            FROM unnest(p_accounts, p_sales, v_states) AS l (account_id, sale_id, state) WHERE l.state = 'limit';
+            EXIT WHEN v_settled = '{}';
+            v_states := ARRAY(SELECT CASE WHEN l.state = 'limit' AND l.account_id = ANY (v_settled) THEN NULL ELSE l.state END
+                              FROM unnest(p_accounts, v_states) WITH ORDINALITY AS l (account_id, state, i) ORDER BY l.i);
+        END LOOP;
+        IF v_taken = cardinality(p_accounts) THEN
             v_places := NULL;
             v_accounts := p_accounts;
             v_sales := p_sales;
@@ -158,9 +200,9 @@ BEGIN
             SELECT array_agg(l.i) FILTER (WHERE l.is_in), array_agg(l.account_id) FILTER (WHERE l.is_in), array_agg(l.sale_id) FILTER (WHERE l.is_in),
                    array_agg(l.quantity) FILTER (WHERE l.is_in), array_agg(l.id) FILTER (WHERE l.is_in), array_agg(l.i) FILTER (WHERE NOT l.is_in)
             INTO v_places, v_accounts, v_sales, v_quantities, v_orders, v_others
-            FROM (SELECT l.*, coalesce(b.order_ids[cardinality(b.order_ids)] = l.id, false) AS is_in
-                  FROM unnest(p_accounts, p_sales, p_quantities, v_orders) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, i)
-                  LEFT JOIN shop.sale_buyer AS b ON b.account_id = l.account_id AND b.sale_id = l.sale_id ORDER BY l.i) AS l;
+            FROM (SELECT l.*, l.state = 'taken' AS is_in
+                  FROM unnest(p_accounts, p_sales, p_quantities, v_orders, v_states) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, state, i)
+                  ORDER BY l.i) AS l;
         END IF;
 
         IF v_accounts IS NOT NULL THEN
@@ -169,13 +211,17 @@ BEGIN
             FROM holdfast.reserve_batch(v_orders, v_sales, v_quantities, v_ttl) AS r;
             IF v_count > 0 THEN
                 -- The rows of those that got nothing become what they were.
-                DELETE FROM shop.sale_buyer AS b
-                USING unnest(v_accounts, v_sales, v_orders, v_verdicts) AS l (account_id, sale_id, id, verdict)
-                WHERE l.verdict <> '00000' AND b.account_id = l.account_id AND b.sale_id = l.sale_id AND b.order_ids = ARRAY[l.id];
                 UPDATE shop.sale_buyer AS b
-                SET bought = b.bought - l.quantity, quantities = trim_array(b.quantities, 1), order_ids = trim_array(b.order_ids, 1), keys = trim_array(b.keys, 1)
-                FROM unnest(v_accounts, v_sales, v_quantities, v_orders, v_verdicts) AS l (account_id, sale_id, quantity, id, verdict)
-                WHERE l.verdict <> '00000' AND b.account_id = l.account_id AND b.sale_id = l.sale_id AND b.order_ids[cardinality(b.order_ids)] = l.id;
+                SET (bought, quantities, order_ids, keys) = (
+                    SELECT coalesce(sum(u.quantity) FILTER (WHERE u.quantity > 0), 0), coalesce(array_agg(u.quantity ORDER BY u.i), '{}'),
+                           coalesce(array_agg(u.id ORDER BY u.i), '{}'), coalesce(array_agg(u.key ORDER BY u.i), '{}')
+                    FROM unnest(b.quantities, b.order_ids, b.keys) WITH ORDINALITY AS u (quantity, id, key, i)
+                    WHERE u.id <> ALL (ARRAY(SELECT l.id FROM unnest(v_orders, v_verdicts) AS l (id, verdict) WHERE l.verdict <> '00000')))
+                FROM (SELECT DISTINCT l.account_id, l.sale_id FROM unnest(v_accounts, v_sales, v_verdicts) AS l (account_id, sale_id, verdict)
+                      WHERE l.verdict <> '00000') AS d
+                WHERE b.account_id = d.account_id AND b.sale_id = d.sale_id;
+                DELETE FROM shop.sale_buyer AS b USING unnest(v_accounts, v_sales, v_verdicts) AS l (account_id, sale_id, verdict)
+                WHERE l.verdict <> '00000' AND b.account_id = l.account_id AND b.sale_id = l.sale_id AND b.order_ids = '{}';
 
                 SELECT r_lines || array_agg(coalesce(v_numbers[l.place], l.place)),
                        r_verdicts || array_agg(CASE WHEN l.verdict = 'HF001' AND l.available = 0 THEN 'HS403' ELSE l.verdict END),
@@ -215,15 +261,14 @@ BEGIN
         END IF;
         EXIT WHEN v_others IS NULL;
 
-        -- The others: the same order again, a refusal, or another round (code NULL), for whose buyer it was not yet the turn.
-        SELECT array_agg(o.code), array_agg(o.order_id), bool_or(o.code IS NULL OR o.code = 'settle')
+        -- The others: the same order again, a refusal, or another round (code NULL), if an
+        -- earlier line of the buyer that stood in their way has got nothing.
+        SELECT array_agg(o.code), array_agg(o.order_id), bool_or(o.code IS NULL)
         INTO v_verdicts, v_orders, v_again
         FROM (SELECT CASE WHEN v_codes[l.i] IN ('HS001', 'HS002', 'HF019') THEN v_codes[l.i]
                           WHEN k.i IS NOT NULL THEN CASE WHEN abs(b.quantities[k.i]) = p_quantities[l.i] THEN '00000' ELSE 'HF021' END
                           WHEN v_codes[l.i] IS NOT NULL THEN v_codes[l.i]
-                          WHEN b.account_id IS NULL OR (b.bought + p_quantities[l.i] <= b.allowed AND cardinality(b.keys) < b.allowed + 100) THEN NULL
-                          WHEN v_settled[l.i] THEN 'HS404'
-                          ELSE 'settle' END AS code,
+                          WHEN b.bought + p_quantities[l.i] > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'HS404' END AS code,
                      CASE WHEN abs(b.quantities[k.i]) = p_quantities[l.i] THEN b.order_ids[k.i] END AS order_id
               FROM unnest(v_others) WITH ORDINALITY AS l (i, n)
               LEFT JOIN shop.sale_buyer AS b ON b.account_id = p_accounts[l.i] AND b.sale_id = p_sales[l.i]
@@ -236,16 +281,13 @@ BEGIN
         INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, v_short_sales
         FROM unnest(v_verdicts, v_orders, v_others) AS l (code, id, i)
         LEFT JOIN shop.order AS o ON o.account_id = p_accounts[l.i] AND o.id = l.id
-        WHERE l.code <> 'settle';
+        WHERE l.code IS NOT NULL;
         EXIT WHEN NOT v_again;
 
         SELECT array_agg(p_accounts[l.i]), array_agg(p_keys[l.i]), array_agg(p_sales[l.i]), array_agg(p_quantities[l.i]),
-               array_agg(coalesce(v_numbers[l.i], l.i)), array_agg(l.code IS NOT NULL OR coalesce(v_settled[l.i], false))
-        INTO p_accounts, p_keys, p_sales, p_quantities, v_numbers, v_settled
-        FROM unnest(v_verdicts, v_others) AS l (code, i) WHERE l.code IS NULL OR l.code = 'settle';
-        IF 'settle' = ANY (v_verdicts) THEN
-            PERFORM shop.settle_buyers(p_accounts, p_sales);
-        END IF;
+               array_agg(coalesce(v_numbers[l.i], l.i))
+        INTO p_accounts, p_keys, p_sales, p_quantities, v_numbers
+        FROM unnest(v_verdicts, v_others) AS l (code, i) WHERE l.code IS NULL;
     END LOOP;
 
     IF v_placed_orders <> '{}' THEN
@@ -265,7 +307,7 @@ BEGIN
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. That an account exists is for the caller to know, who has authenticated it. Puts one job order_placed for all orders into the queue. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. That an account exists is for the caller to know, who has authenticated it. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
                               OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean)
@@ -335,8 +377,8 @@ BEGIN
     END IF;
     WITH made AS (
         INSERT INTO shop.sale_ticket AS t (account_id, sale_id, id, expires_at)
-        SELECT DISTINCT u.id, p_sale, holdfast.uuid7(), least(v_sale.now + p_lifetime, v_sale.ends_at)
-        FROM unnest(p_accounts) AS u (id) JOIN shop.account AS a ON a.id = u.id AND a.suspended_at IS NULL
+        SELECT u.id, p_sale, holdfast.uuid7(), least(v_sale.now + p_lifetime, v_sale.ends_at)
+        FROM (SELECT DISTINCT u.id FROM unnest(p_accounts) AS u (id)) AS u JOIN shop.account AS a ON a.id = u.id AND a.suspended_at IS NULL
         ORDER BY u.id
         ON CONFLICT (account_id, sale_id) DO UPDATE SET id = EXCLUDED.id, expires_at = EXCLUDED.expires_at WHERE t.expires_at <= v_sale.now
         RETURNING t.account_id)

@@ -1,5 +1,6 @@
 -- Deploy shop:sale_state to pg
--- requires: sale order_status
+-- requires: sale
+-- requires: order_status
 --
 -- The life of a sale: draft, scheduled, open, sold out, closed. All of it follows from the clock, from what a merchant
 -- has done (preheated_at, closed_at) and from the units that are left. Preheating moves the slice of stock from the SKU to
@@ -186,8 +187,8 @@ CREATE FUNCTION shop.return_leftovers(p_sales bigint[]) RETURNS bigint
 DECLARE
     v_sale bigint;
     v_left bigint;
-    v_sales bigint[] := '{}';
-    v_units bigint[] := '{}';
+    v_sales bigint[] := ARRAY[]::bigint[];
+    v_units bigint[] := ARRAY[]::bigint[];
     v_total bigint := 0;
     v_back record;
 BEGIN
@@ -269,7 +270,8 @@ CREATE OR REPLACE FUNCTION shop.units_returned(p_stocks bigint[], p_quantities b
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE shop.sale AS s SET settled_at = NULL
-    FROM (SELECT z.id FROM shop.sale AS z WHERE z.id = ANY (p_stocks) AND z.settled_at IS NOT NULL ORDER BY z.id FOR NO KEY UPDATE) AS d
+    FROM (SELECT z.id FROM shop.sale AS z WHERE z.id IN (SELECT u.id FROM unnest(p_stocks, p_quantities) AS u (id, units) WHERE u.units > 0)
+            AND z.settled_at IS NOT NULL ORDER BY z.id FOR NO KEY UPDATE) AS d
     WHERE s.id = d.id;
 END $$;
 COMMENT ON FUNCTION shop.units_returned(bigint[], bigint[]) IS 'Called with units that came back to slices of sales: close_sales() has to look there again.';

@@ -14,8 +14,8 @@
 --
 -- How results are ranked: ts_rank() over all words found, plus four times that over the words as they were typed; a word
 -- counts most in the title, less in a tag or code, least in the description. Newer products come first among equals.
--- Where up to 1,000 documents match, all are ranked. Where more do, the matches among the 2,000 newest products and
--- 1,000 others are; of words that are in a large part of all documents, the matches among the 5,000 newest.
+-- Where up to 500 documents match, all are ranked. Where more do, the matches among the 1,000 newest products and 500
+-- others are; of words that are in a large part of all documents, the matches among the 2,000 newest.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -239,9 +239,9 @@ DECLARE
     v_run record;
     v_words text[];
     v_hits bigint;
-    v_match text[] := '{}';
-    v_typed text[] := '{}';
-    v_found text[] := '{}';
+    v_match text[] := '{}'::text[];
+    v_typed text[] := '{}'::text[];
+    v_found text[] := '{}'::text[];
 BEGIN
     FOR v_run IN
         SELECT array_agg(t.word ORDER BY t.place) AS words, bool_and(length(t.word) <= 2 AND t.word ~ U&'^[\3005-\FAFF\+020000-\+03FFFF]') AS pairs
@@ -277,6 +277,7 @@ DECLARE
     v_query record;
     v_match tsquery;
     v_common boolean;
+    v_rank text;
     v_newest text;
 BEGIN
     SELECT * INTO v_query FROM shop.search_query(p_query);
@@ -295,15 +296,13 @@ BEGIN
     IF p_category IS NOT NULL THEN
         v_match := v_match && coalesce((SELECT string_agg(format('''#c%s''', c.id), ' | ') FROM shop.category AS c WHERE c.path @> ARRAY[p_category]), '''#c''')::tsquery;
     END IF;
-    v_newest := format('SELECT n.product_id, n.words FROM (SELECT d.product_id, d.words FROM shop.search_document AS d '
-                       'ORDER BY d.published_at DESC, d.product_id DESC LIMIT %s) AS n WHERE n.words @@ %L', CASE WHEN v_common THEN 5000 ELSE 2000 END, v_match);
-    RETURN format('WITH matched AS MATERIALIZED (%2$s) SELECT f.product_id, round((ts_rank(f.words, %3$L) + 4 * ts_rank(f.words, %4$L)) * 1e6)::integer AS rank FROM (%1$s) AS f',
-        CASE WHEN v_common THEN 'SELECT s.product_id, s.words FROM matched AS s'
-            ELSE format('SELECT s.product_id, s.words FROM matched AS s UNION ALL SELECT m.product_id, m.words FROM (%s) AS m '
-                        'WHERE (SELECT count(*) FROM matched) > 1000 AND m.product_id NOT IN (SELECT s.product_id FROM matched AS s)', v_newest) END,
-        CASE WHEN v_common THEN v_newest
-            ELSE format('SELECT d.product_id, d.words FROM shop.search_document AS d WHERE d.words @@ %L LIMIT 1001', v_match) END,
-        v_query.widened, v_query.typed);
+    v_rank := format('round((ts_rank(d.words, %L) + 4 * ts_rank(d.words, %L)) * 1e6)::integer AS rank', v_query.widened, v_query.typed);
+    v_newest := format('SELECT d.product_id, %s FROM (SELECT n.product_id, n.words FROM shop.search_document AS n '
+                       'ORDER BY n.published_at DESC, n.product_id DESC LIMIT %s) AS d WHERE d.words @@ %L', v_rank, CASE WHEN v_common THEN 2000 ELSE 1000 END, v_match);
+    RETURN CASE WHEN v_common THEN v_newest
+        ELSE format('WITH matched AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE d.words @@ %L LIMIT 501) '
+                    'SELECT m.product_id, m.rank FROM matched AS m UNION ALL SELECT o.product_id, o.rank FROM (%s) AS o '
+                    'WHERE (SELECT count(*) FROM matched) > 500 AND o.product_id NOT IN (SELECT m.product_id FROM matched AS m)', v_rank, v_match, v_newest) END;
 END $$;
 COMMENT ON FUNCTION shop.search_statement(text, bigint, bigint, text, boolean) IS
 'The statement of search_matches(): rows of product_id and rank; NULL if there is no word in p_query. p_common: whether to look at the newest products only; NULL: as the frequency of the words advises.';
@@ -312,20 +311,24 @@ CREATE FUNCTION shop.search_matches(p_query text, p_category bigint DEFAULT NULL
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_statement CONSTANT text := shop.search_statement(p_query, p_category, p_merchant, p_tag);
-    v_found bigint;
+    v_found integer := 0;
 BEGIN
     IF v_statement IS NULL THEN
         RETURN;
     END IF;
-    RETURN QUERY EXECUTE v_statement;
-    GET DIAGNOSTICS v_found = ROW_COUNT;
-    IF v_found < 100 AND v_statement !~ 'UNION ALL' THEN
-        RETURN QUERY EXECUTE format('SELECT o.product_id, o.rank FROM (%s) AS o WHERE o.product_id NOT IN (SELECT n.product_id FROM (%s) AS n)',
-            shop.search_statement(p_query, p_category, p_merchant, p_tag, false), v_statement);
+    FOR product_id, rank IN EXECUTE v_statement LOOP
+        v_found := v_found + 1;
+        RETURN NEXT;
+    END LOOP;
+    IF v_found < 100 AND v_statement !~ '^WITH' THEN
+        FOR product_id, rank IN EXECUTE format('SELECT o.product_id, o.rank FROM (%s) AS o WHERE o.product_id NOT IN (SELECT n.product_id FROM (%s) AS n)',
+                                               shop.search_statement(p_query, p_category, p_merchant, p_tag, false), v_statement) LOOP
+            RETURN NEXT;
+        END LOOP;
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.search_matches(text, bigint, bigint, text) IS
-'Published products that p_query finds, with their ranks, in no order; of very many, some thousands. Filters: a category with all below it, a merchant, a tag.';
+'Published products that p_query finds, with their ranks, in no order; of very many, some hundreds. Filters: a category with all below it, a merchant, a tag.';
 
 CREATE FUNCTION shop.search_products(p_query text, p_limit integer DEFAULT 20, p_cursor text DEFAULT NULL, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL,
                                      p_min_price bigint DEFAULT NULL, p_max_price bigint DEFAULT NULL, p_currency text DEFAULT NULL, p_tag text DEFAULT NULL,
@@ -353,17 +356,17 @@ BEGIN
     product_ids := coalesce(product_ids, '{}');
 END $$;
 COMMENT ON FUNCTION shop.search_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, boolean) IS
-'A page of published products that p_query finds, best first, then newest. Filters as those of list_products(); price, currency and stock filter what is found, so of words that very many products have they see some thousands. Errors: HS016 cursor.';
+'A page of published products that p_query finds, best first, then newest. Filters as those of list_products(); price, currency and stock filter what is found, so of words that very many products have they see some hundreds. Errors: HS016 cursor.';
 
 CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL, p_tag text DEFAULT NULL) RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     BEGIN ATOMIC
         WITH found AS MATERIALIZED (
             SELECT p.id, p.category_id, p.merchant_id, p.tags, p.currency, p.price
-            FROM (SELECT a.product_id FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a LIMIT 1000) AS m
+            FROM (SELECT a.product_id FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a LIMIT 500) AS m
             CROSS JOIN LATERAL (SELECT * FROM shop.product AS q WHERE q.id = m.product_id OFFSET 0) AS p)
         SELECT json_build_object(
-            'count', (SELECT count(*) FROM found), 'complete', (SELECT count(*) < 1000 FROM found),
+            'count', (SELECT count(*) FROM found), 'complete', (SELECT count(*) < 500 FROM found),
             'categories', coalesce((SELECT json_agg(json_build_object('id', f.category_id::text, 'count', f.n) ORDER BY f.n DESC, f.category_id)
                 FROM (SELECT category_id, count(*) AS n FROM found WHERE category_id IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20) AS f), '[]'),
             'merchants', coalesce((SELECT json_agg(json_build_object('id', f.merchant_id::text, 'count', f.n) ORDER BY f.n DESC, f.merchant_id)
@@ -376,7 +379,7 @@ CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL,
                       GROUP BY currency, fifth ORDER BY 4 DESC, 1, 2 LIMIT 50) AS f), '[]'));
     END;
 COMMENT ON FUNCTION shop.search_facets(text, bigint, bigint, text) IS
-'How what p_query finds is spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). It counts up to 1,000 products; complete says whether these are all.';
+'How what p_query finds is spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). It counts up to 500 products; complete says whether these are all.';
 
 CREATE TABLE shop.bought_together (
     product_id bigint  NOT NULL,

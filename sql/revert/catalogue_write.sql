@@ -19,6 +19,8 @@ DROP FUNCTION shop.image_changed();
 DROP TRIGGER sku_changed ON shop.sku;
 DROP TRIGGER sku_added ON shop.sku;
 DROP FUNCTION shop.sku_changed();
+DROP FUNCTION shop.sku_added();
+DROP FUNCTION shop.price_products(bigint[]);
 DROP FUNCTION shop.fold_tag(text);
 ALTER TABLE shop.product DROP CONSTRAINT product_title_check;
 DELETE FROM shop.problem WHERE code BETWEEN 'HS201' AND 'HS205';

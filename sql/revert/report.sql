@@ -17,6 +17,8 @@ REVOKE SELECT (id, product_id, merchant_id, code, price, currency, deleted_at) O
 REVOKE SELECT (account_id, id, merchant_id, placed_at, sale_id, status, currency, channel, country) ON shop.order FROM shop_reporter;
 REVOKE SELECT (account_id, order_id, line, sku_id, product_id, quantity, unit_price, amount, returned, code) ON shop.order_line FROM shop_reporter;
 REVOKE SELECT (id, merchant_id, sku_id, price, currency, quantity, starts_at, ends_at, preheated_at, settled_at) ON shop.sale FROM shop_reporter;
+REVOKE SELECT (account_id, order_id, payment_id) ON shop.order_payment FROM shop_reporter;
+REVOKE SELECT (sale_id, tickets) ON shop.sale_counter FROM shop_reporter;
 DO $$
 DECLARE
     v_table text;
@@ -31,10 +33,7 @@ DROP VIEW shop.reader_scope;
 DROP FUNCTION shop.remove_report_reader(name, bigint);
 DROP FUNCTION shop.add_report_reader(name, bigint);
 DROP TABLE shop.report_reader;
-DROP FUNCTION rest.refusals_note(bigint, bigint[], bigint[]);
-DROP FUNCTION shop.note_refusals(bigint[], bigint[]);
-DROP TABLE shop.refusal;
-REVOKE SELECT (account_id, owner, refunded) ON holdfast.payments FROM shop_reporter;
+REVOKE SELECT (account_id, payment, refunded) ON holdfast.payments FROM shop_reporter;
 REVOKE SELECT (sku, available, held, sold, received) ON holdfast.stock FROM shop_reporter;
 REVOKE USAGE ON SCHEMA holdfast FROM shop_reporter;
 COMMIT;

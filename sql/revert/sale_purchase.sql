@@ -1,3 +1,17 @@
--- revert shop:sale_purchase
+-- Revert shop:sale_purchase from pg
 BEGIN;
+DROP FUNCTION shop.issue_tickets(bigint, bigint[], interval);
+DROP FUNCTION shop.note_tickets(bigint, bigint);
+DROP TABLE shop.sale_counter, shop.sale_ticket;
+DROP FUNCTION shop.purchase(bigint, text, bigint, bigint);
+DROP FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]);
+DROP FUNCTION shop.settle_buyers(bigint[], bigint[]);
+CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT;
+    END;
+COMMENT ON FUNCTION shop.orders_ended(bigint[], uuid[]) IS 'Called with orders of sales that end without having been paid. Empty until sales are there.';
+DROP INDEX shop.account_suspended_idx;
+DROP TABLE shop.sale_buyer;
 COMMIT;

@@ -1,10 +1,7 @@
 -- Verify shop:report on pg
 BEGIN;
-SELECT stock_id, day, slot, refusals FROM shop.refusal WHERE false;
 SELECT role_name, merchant_id FROM shop.report_reader WHERE false;
-SELECT pg_catalog.has_function_privilege('shop.note_refusals(bigint[], bigint[])', 'EXECUTE'),
-       pg_catalog.has_function_privilege('rest.refusals_note(bigint, bigint[], bigint[])', 'EXECUTE'),
-       pg_catalog.has_function_privilege('shop.add_report_reader(name, bigint)', 'EXECUTE'),
+SELECT pg_catalog.has_function_privilege('shop.add_report_reader(name, bigint)', 'EXECUTE'),
        pg_catalog.has_function_privilege('shop.remove_report_reader(name, bigint)', 'EXECUTE');
 -- All views are the reporter's, barriers, readable for readers, and every column has its comment.
 SELECT 1 / (count(*) = 11 AND bool_and(c.relowner = 'shop_reporter'::regrole AND 'security_barrier=true' = ANY (c.reloptions)

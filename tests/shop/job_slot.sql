@@ -1,7 +1,9 @@
 -- The queue stays small and fast without vacuum: slots that are truncated, and marks. (What an old snapshot cannot prevent
 -- is shown by isolation/specs/job_slot.spec, and measured by bench/jobs.)
 \ir include/begin.sql
-SELECT plan(32);
+SELECT plan(40);
+UPDATE shop.job_head SET slot = 1;
+TRUNCATE shop.job, shop.job_log, shop.job_key;
 INSERT INTO shop.job_kind (kind, lease) VALUES ('test', '10 min');
 CREATE FUNCTION bulk(p_jobs integer) RETURNS bigint LANGUAGE sql AS $$
     SELECT count(shop.enqueue('test', to_jsonb(repeat(md5(n::text), 57)))) FROM generate_series(1, p_jobs) AS n
@@ -27,8 +29,7 @@ SELECT ok(pg_relation_size('shop.job_1') > 16000000, 'the dead ones still take t
 SELECT is(shop.tend_jobs(), true, 'then those that are left');
 SELECT is(slots(), '10 in 0, 1 in 2', 'are moved');
 SELECT is(pg_relation_size('shop.job_1') + pg_relation_size('shop.job_log_1'), 0::bigint, 'and the slot is empty again, and its log');
-SELECT is((SELECT (sum(jobs) FILTER (WHERE event = 'claim'), sum(jobs) FILTER (WHERE event = 'finish'))::text FROM shop.job_minute WHERE kind = 'test'), '(9998,9990)', 'whose sums are kept');
-SELECT is((SELECT (sum(claimed), sum(finished))::text FROM shop.job_throughput WHERE kind = 'test'), '(9998,9990)', 'and shown');
+SELECT is((SELECT (sum(claimed), sum(finished))::text FROM shop.job_throughput WHERE kind = 'test'), '(9998,9990)', 'the monitor has them all');
 SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed ORDER BY id DESC LIMIT 8))), 8::bigint, 'those that run are finished where they are');
 SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 10)), 3::bigint, 'those that wait are claimed');
 SELECT is(slots(), '2 in 0, 1 in 2', 'nothing is lost');
@@ -42,12 +43,14 @@ SELECT is((bulk(9000), shop.tend_jobs(), bulk(9000), shop.tend_jobs(), head())::
 SELECT is((bulk(9000), shop.tend_jobs(), head())::text, '(9000,t,1)', 'when there is none, the last one grows');
 SELECT is(slots(), '5002 in 0, 9000 in 1, 4001 in 2, 9000 in 3, 9000 in 4', 'and some move');
 SELECT is((shop.tend_jobs(), slots())::text, '(t,"9003 in 0, 9000 in 1, 9000 in 3, 9000 in 4")', 'until a slot is empty');
+SELECT is((SELECT (sum(jobs) FILTER (WHERE event = 'claim'), sum(jobs) FILTER (WHERE event = 'finish'))::text FROM shop.job_minute WHERE kind = 'test'), '(10001,9998)', 'what is in its log is summed up');
+SELECT is((SELECT (sum(claimed), sum(finished))::text FROM shop.job_throughput WHERE kind = 'test'), '(10001,9998)', 'and still shown');
 SELECT is((shop.tend_jobs(), head())::text, '(t,2)', 'which is filled next');
 UPDATE shop.job_kind SET paused = false WHERE kind = 'test';
 
 -- Marks.
 DELETE FROM shop.job;
-UPDATE shop.job_log SET at = at + interval '1 h', jobs = 0 WHERE event = 'tend';
+INSERT INTO shop.job_log (slot, event, kind, jobs, at) VALUES (head(), 'tend', '', 0, clock_timestamp() + interval '1 h');
 INSERT INTO shop.job_log (slot, event, kind, priority, due_at, job_id) VALUES (head(), 'claim', 'test', 0, clock_timestamp() - interval '1 h', holdfast.uuid7());
 INSERT INTO shop.job (due_at, slot, kind, payload) VALUES (clock_timestamp() - interval '2 h', head(), 'test', '"late"'), (clock_timestamp() - interval '1 min', head(), 'test', '"soon"');
 SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"soon"', 'a claim begins where the last one has ended');
@@ -56,9 +59,33 @@ UPDATE shop.job_log SET at = at - interval '2 h' WHERE event = 'tend';
 SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"late"', 'but once a second, and finds what was committed late');
 SELECT is((SELECT jobs FROM shop.job_log WHERE event = 'tend' ORDER BY at DESC LIMIT 1), 1, 'then the next one looks back at once, for there may be more');
 
+-- A planner who believes the slot empty, because all in it are dead, does no harm.
+CREATE FUNCTION pages(p_sql text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || p_sql INTO v_plan;
+    RETURN (v_plan #>> '{0,Plan,Shared Hit Blocks}')::bigint + (v_plan #>> '{0,Plan,Shared Read Blocks}')::bigint;
+END $$;
+SELECT count(shop.enqueue('test', '{}', 'k' || n)) FROM generate_series(1, 10000) AS n \g /dev/null
+TRUNCATE claimed;
+INSERT INTO claimed SELECT * FROM shop.claim_jobs('w', '{test}', 10000);
+SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed))), 10000::bigint, 'ten thousand jobs are done');
+ANALYZE shop.job, shop.job_key, shop.job_log;
+SELECT count(shop.enqueue('test', '{}', 'k' || n)) FROM generate_series(1, 100) AS n \g /dev/null
+INSERT INTO shop.job_log (slot, event, kind, jobs, at) VALUES (head(), 'tend', '', 0, clock_timestamp() + interval '1 h');
+TRUNCATE claimed;
+SELECT is((SELECT reltuples FROM pg_class WHERE oid = 'shop.job_key'::regclass), 0::real, 'statistics say that there is nothing');
+SELECT cmp_ok(pages('INSERT INTO claimed SELECT * FROM shop.claim_jobs(''w'', ''{test}'', 100)'), '<', 10000::bigint, 'a claim does not look at all the dead ones');
+SELECT cmp_ok(pages('SELECT shop.heartbeat_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed))'), '<', 5000::bigint, 'nor does a heartbeat');
+SELECT cmp_ok(pages('SELECT shop.fail_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed LIMIT 50), ARRAY(SELECT kind FROM claimed LIMIT 50))'), '<', 5000::bigint, 'nor a failure');
+SELECT cmp_ok(pages('SELECT shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed))'), '<', 5000::bigint, 'nor the end');
+
 -- Keys.
+DELETE FROM shop.job_key;
 INSERT INTO shop.job_key (key, job_id) SELECT n, gen_random_uuid() FROM generate_series(1, 50000) AS n;
 DELETE FROM shop.job_key WHERE key <> '7';
-SELECT is((shop.tend_jobs(), pg_relation_size('shop.job_key'), (SELECT string_agg(key, ' ') FROM shop.job_key))::text, '(t,8192,7)', 'keys are written anew without the dead ones');
+SELECT is(shop.tend_jobs(), true, 'keys are written anew');
+SELECT is((SELECT (pg_relation_size('shop.job_key'), string_agg(key, ' '))::text FROM shop.job_key), '(8192,7)', 'without the dead ones');
 SELECT finish();
 ROLLBACK;

@@ -30,6 +30,13 @@ INSERT INTO thing SELECT 'subcategory', (rest.category_create(person('root'), js
 INSERT INTO thing SELECT 'draft', (rest.product_create(person('mark'), '{"title": "A draft", "skus": [{"code": "D1", "price": 100, "currency": "EUR"}]}')).body ->> 'id';
 INSERT INTO thing SELECT 'deleted product', (rest.product_create(person('mark'), '{"title": "An old thing", "published": true, "skus": [{"code": "O1", "price": 100, "currency": "EUR"}]}')).body ->> 'id';
 SELECT rest.product_delete(person('mark'), thing('deleted product')::bigint) \g /dev/null
+INSERT INTO thing
+SELECT n, (rest.sale_create(person('mark'), jsonb_build_object('sku_id', thing('sku'), 'price', 500, 'quantity', 20, 'starts_at', '2099-01-01T00:00:00Z', 'ends_at', '2099-01-02T00:00:00Z',
+    'per_account_limit', 5))).body ->> 'id'
+FROM unnest(ARRAY['sale', 'draft sale', 'closed sale']) AS n;
+SELECT rest.sale_preheat(person('mark'), thing(n)::bigint) FROM unnest(ARRAY['sale', 'closed sale']) AS n \g /dev/null
+SELECT rest.sale_close(person('mark'), thing('closed sale')::bigint) \g /dev/null
+UPDATE shop.sale SET starts_at = clock_timestamp() - interval '1 minute' WHERE id = thing('sale')::bigint;
 INSERT INTO thing SELECT 'job', shop.enqueue('order_shipped', '{}');
 INSERT INTO thing SELECT 'dead job', shop.enqueue('order_shipped', '{}');
 SELECT shop.cancel_job(thing('dead job')::uuid) \g /dev/null
@@ -47,9 +54,9 @@ INSERT INTO thing VALUES ('webhook', '{"type": "call.succeeded", "data": {"key":
 INSERT INTO thing SELECT 'signature', holdfast.sign_webhook('standard', secret, convert_to(thing('webhook'), 'UTF8'), 'evt_1', thing('now')::bigint)
 FROM _holdfast.webhook_secret WHERE provider = 'simulated' LIMIT 1;
 
--- who: anyone; user: whoever is logged in; merchant: who is one; admin; application: the web
--- application itself, as nobody; provider: anyone who can sign; newcomer: who is no merchant yet. Or those whose thing it
--- is. In public, seller: Mark, and an admin in his place. And where nobody else may learn that it is there, buyer: Olga,
+-- who: anyone; user: whoever is logged in; authenticated: likewise, of which the application has made sure; merchant: who is one; admin; application: the web
+-- application itself, as nobody; visitor: anyone, but for whoever is suspended; newcomer: who is no merchant yet. Or those whose thing it
+-- is. In public, seller: Mark, and an admin in his place; maker: Mark alone. And where nobody else may learn that it is there, buyer: Olga,
 -- shipper: Mark or an admin, party: all three.
 CREATE TEMPORARY TABLE route (
     name text PRIMARY KEY,
@@ -79,7 +86,6 @@ INSERT INTO route VALUES
     ('problems', 'anyone', '{}'),
     ('order_place', 'user', ARRAY[$$'key-0001'$$, $$jsonb_build_object('items', jsonb_build_array(jsonb_build_object('sku_id', thing('sku'), 'quantity', 1)), 'expected_total', 1000)$$]),
     ('order_place_batch', 'user', ARRAY[$$'key-0001'$$, $$jsonb_build_object('policy', 'valid_rows', 'orders', jsonb_build_array(
-        jsonb_build_object('items', jsonb_build_array(jsonb_build_object('sku_id', thing('sku'), 'quantity', 1))),
         jsonb_build_object('items', jsonb_build_array(jsonb_build_object('sku_id', thing('sku'), 'quantity', 2)), 'expected_total', 2000)))$$]),
     ('order_list', 'user', ARRAY[$$'{"status": "paid", "limit": "10"}'$$]),
     ('order_get', 'party', ARRAY[$$thing('order')$$]),
@@ -90,7 +96,7 @@ INSERT INTO route VALUES
     ('payment_create', 'buyer', ARRAY[$$thing('order')$$, $$'key-0001'$$, $$'{"provider": "simulated", "method": "test_approve"}'$$]),
     ('payment_get', 'party', ARRAY[$$thing('payment paid')$$]),
     ('payment_refund', 'shipper', ARRAY[$$thing('payment paid')$$, $$'key-0001'$$, $$'{"amount": 5, "reason": "scratched"}'$$]),
-    ('webhook_receive', 'provider', ARRAY[$$'simulated'$$, $$convert_to(thing('webhook'), 'UTF8')$$, $$thing('signature')$$, $$'evt_1'$$, $$thing('now')$$]),
+    ('webhook_receive', 'visitor', ARRAY[$$'simulated'$$, $$convert_to(thing('webhook'), 'UTF8')$$, $$thing('signature')$$, $$'evt_1'$$, $$thing('now')$$]),
     ('category_list', 'anyone', '{}'),
     ('category_create', 'admin', ARRAY[$$jsonb_build_object('name', 'More', 'parent_id', thing('category'))$$]),
     ('category_update', 'admin', ARRAY[$$thing('subcategory')$$, $$jsonb_build_object('name', 'Renamed', 'parent_id', thing('category'))$$]),
@@ -100,8 +106,8 @@ INSERT INTO route VALUES
         'in_stock', 'true', 'facets', 'true', 'limit', '10')$$]),
     ('product_get', 'anyone', ARRAY[$$thing('product')$$]),
     ('product_related', 'anyone', ARRAY[$$thing('product')$$]),
-    ('product_create', 'merchant', ARRAY[$$jsonb_build_object('title', 'New', 'description', 'A new thing', 'category_id', thing('category'), 'attributes', '{"colour": "red", "sizes": [1, 2]}'::jsonb,
-        'tags', '["x", "y"]'::jsonb, 'published', true, 'skus', '[{"code": "N1", "price": 100, "currency": "EUR"}, {"code": "N2", "price": 200, "currency": "EUR"}]'::jsonb)$$]),
+    ('product_create', 'merchant', ARRAY[$$jsonb_build_object('title', 'New', 'description', 'A new thing', 'category_id', thing('category'), 'attributes', '{"sizes": [1]}'::jsonb,
+        'tags', '["x"]'::jsonb, 'published', true, 'skus', '[{"code": "N1", "price": 100, "currency": "EUR"}]'::jsonb)$$]),
     ('product_update', 'seller', ARRAY[$$thing('product')$$, $$jsonb_build_object('title', 'New', 'description', 'A new thing', 'category_id', thing('category'), 'attributes', '{"colour": "red"}'::jsonb,
         'tags', '["x"]'::jsonb, 'published', true, 'skus', jsonb_build_array(jsonb_build_object('id', thing('sku'), 'code', 'S1', 'price', 100, 'currency', 'EUR')))$$, $$'*'$$]),
     ('product_publish', 'seller', ARRAY[$$thing('product')$$, $$false$$]),
@@ -116,6 +122,17 @@ INSERT INTO route VALUES
     ('admin_locks', 'admin', '{}'),
     ('admin_cache', 'admin', '{}'),
     ('admin_invariants', 'admin', '{}'),
+    ('sale_create', 'maker', ARRAY[$$jsonb_build_object('sku_id', thing('sku'), 'price', 500, 'quantity', 20, 'starts_at', '2098-01-01T00:00:00Z', 'ends_at', '2098-01-02T00:00:00Z',
+        'per_account_limit', 5)$$]),
+    ('sale_update', 'seller', ARRAY[$$thing('draft sale')$$, $$'*'$$, $$'{"price": 400, "quantity": 10, "starts_at": "2098-01-01T00:00:00Z", "ends_at": "2098-01-02T00:00:00Z", "per_account_limit": 4}'$$]),
+    ('sale_list', 'visitor', ARRAY[$$jsonb_build_object('state', 'open', 'merchant', thing('merchant'), 'limit', '10')$$]),
+    ('sale_get', 'visitor', ARRAY[$$thing('sale')$$]),
+    ('sale_live', 'anyone', ARRAY[$$thing('sale')$$]),
+    ('sale_preheat', 'seller', ARRAY[$$thing('draft sale')$$]),
+    ('sale_close', 'seller', ARRAY[$$thing('sale')$$]),
+    ('sale_ticket', 'user', ARRAY[$$thing('sale')$$]),
+    ('sale_purchase', 'user', ARRAY[$$thing('sale')$$, $$'key-0001'$$, $$'{"ticket": "x", "quantity": 1}'$$]),
+    ('sale_purchase_batch', 'authenticated', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
     ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]);
 
 -- The arguments of each as literals of their types, without the actor.
@@ -137,12 +154,18 @@ CREATE FUNCTION arguments(p_route text, p_n integer DEFAULT NULL, p_literal text
     SELECT string_agg(CASE WHEN a.n = p_n THEN p_literal ELSE literal(a.value, a.type) END, ', ' ORDER BY a.n) FROM argument AS a WHERE a.route = p_route
 $$;
 
+-- Many purchases at once have an actor each, and so the first argument is an array.
+CREATE FUNCTION actor(p_route text, p_actor text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN p_route = 'sale_purchase_batch' THEN format('{%s}', coalesce(p_actor, 'NULL')) ELSE p_actor END
+$$;
+
 -- What a call comes to, as a status of HTTP, and in what it was refused: a call that is not refused is undone. A verdict of a batch that nobody foresaw counts as well.
 CREATE FUNCTION call(p_route text, p_actor text, p_arguments text, OUT status integer, OUT state text, OUT pointer text, OUT message text) LANGUAGE plpgsql AS $$
 DECLARE
     body text;
 BEGIN
-    EXECUTE format('SELECT (r).status, (r).body FROM (SELECT rest.%I(%s) AS r OFFSET 0) AS r', p_route, concat_ws(', ', quote_nullable(p_actor) || '::bigint', nullif(p_arguments, ''))) INTO status, body;
+    EXECUTE format('SELECT (r).status, (r).body FROM (SELECT rest.%I(%s) AS r OFFSET 0) AS r', p_route,
+        concat_ws(', ', literal(p_actor, (SELECT p.proargtypes[0] FROM pg_proc AS p WHERE p.proname = p_route AND p.pronamespace = 'rest'::regnamespace)), nullif(p_arguments, ''))) INTO status, body;
     IF body ~ 'internal_error' THEN
         RAISE EXCEPTION USING ERRCODE = 'T0001', MESSAGE = body;
     ELSIF status < 400 THEN

@@ -1,0 +1,87 @@
+-- GET /v1/admin/jobs, and what an admin can do about a job.
+\ir include/begin.sql
+SELECT plan(44);
+DELETE FROM shop.job_log;
+INSERT INTO shop.job_kind (kind, lease) VALUES ('test', '10 min'), ('other', '10 min');
+SELECT person('root', '{user,admin}') AS root, person('eve') AS eve, merchant('mallory') AS mallory \gset
+SELECT set_config('test.root', :'root', true), set_config('test.eve', :'eve', true) \g /dev/null
+CREATE FUNCTION root() RETURNS bigint LANGUAGE sql AS $$SELECT current_setting('test.root')::bigint$$;
+CREATE FUNCTION eve() RETURNS bigint LANGUAGE sql AS $$SELECT current_setting('test.eve')::bigint$$;
+CREATE FUNCTION jobs(p_query jsonb DEFAULT '{}') RETURNS json LANGUAGE sql AS $$SELECT body FROM rest.admin_jobs(root(), p_query)$$;
+CREATE FUNCTION ids(p_query jsonb DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(i.value ->> 'key', ' ' ORDER BY i.n), '') FROM json_array_elements(jobs(p_query) -> 'items') WITH ORDINALITY AS i (value, n)
+$$;
+
+SELECT is((SELECT status FROM rest.admin_jobs(root(), '{}')), 200, 'an admin sees the queue');
+SELECT is((jobs() ->> 'items', jobs() ->> 'next')::text, '([],)', 'which is empty');
+SELECT is((SELECT string_agg(k ->> 'kind', ' ') FROM json_array_elements(jobs() -> 'monitor' -> 'kinds') AS k), (SELECT string_agg(kind, ' ' ORDER BY kind) FROM shop.job_kind), 'all kinds are there');
+SELECT count(shop.enqueue(k, '{"token": "secret"}', k || n)) FROM generate_series(1, 3) AS n, unnest('{test,other}'::text[]) AS k \g /dev/null
+SELECT shop.enqueue('test', '{}', 'scheduled', clock_timestamp() + interval '1 h') AS scheduled \gset
+CREATE TABLE claimed AS SELECT c.*, j.key FROM shop.claim_jobs('w', '{other}', 2) AS c, LATERAL (SELECT NULL::text AS key) AS j;
+UPDATE claimed AS c SET key = j.key FROM shop.job AS j WHERE j.id = c.id;
+SELECT is((SELECT count(*) FROM shop.fail_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed WHERE key = 'other1'), '{broken}', true)), 1::bigint, 'one is dead');
+
+SELECT is((SELECT count(*) FROM json_array_elements(jobs() -> 'items')), 7::bigint, 'all jobs are listed');
+SELECT is((SELECT string_agg(value ->> 'id', ' ' ORDER BY n) FROM json_array_elements(jobs() -> 'items') WITH ORDINALITY AS i (value, n)),
+    (SELECT string_agg(id::text, ' ' ORDER BY id DESC) FROM shop.job_list), 'the newest first');
+SELECT is(ids('{"state": "dead"}'), 'other1', 'those that are dead');
+SELECT is(ids('{"state": "running"}'), 'other2', 'those that run');
+SELECT is(ids('{"state": "scheduled"}'), 'scheduled', 'those for later');
+SELECT is(ids('{"state": "retrying"}'), '', 'those that have failed');
+SELECT is(ids('{"state": "waiting", "kind": "other"}'), 'other3', 'those of a kind');
+SELECT is(ids('{"kind": "nothing"}'), '', 'of which there may be none');
+SELECT is((jobs('{"state": "dead"}') -> 'items' -> 0 ->> 'error', jobs('{"state": "dead"}') -> 'items' -> 0 ->> 'worker', jobs('{"state": "dead"}') -> 'items' -> 0 ->> 'attempts')::text, '(broken,w,1)', 'with the reason');
+SELECT ok(jobs()::text !~ 'secret', 'but without payloads');
+SELECT is((SELECT (k ->> 'waiting', k ->> 'running', k ->> 'dead')::text FROM json_array_elements(jobs() -> 'monitor' -> 'kinds') AS k WHERE k ->> 'kind' = 'other'), '(1,1,1)', 'counts by kind');
+SELECT is((SELECT (w ->> 'alive', w ->> 'running', w ->> 'failed')::text FROM json_array_elements(jobs() -> 'monitor' -> 'workers') AS w WHERE w ->> 'worker' = 'w'), '(true,1,1)', 'and by worker');
+SELECT is((SELECT sum((m ->> 'claimed')::integer) FROM json_array_elements(jobs() -> 'monitor' -> 'minutes') AS m), 2::bigint, 'and by minute');
+
+-- Pages.
+CREATE FUNCTION pages(p_limit text) RETURNS integer[] LANGUAGE plpgsql AS $$
+DECLARE
+    v_query jsonb := jsonb_build_object('limit', p_limit);
+    v_page json;
+    v_pages integer[];
+    v_seen text[];
+BEGIN
+    LOOP
+        v_page := jobs(v_query);
+        v_pages := v_pages || json_array_length(v_page -> 'items');
+        v_seen := v_seen || ARRAY(SELECT i ->> 'id' FROM json_array_elements(v_page -> 'items') AS i);
+        EXIT WHEN v_page ->> 'next' IS NULL;
+        v_query := v_query || jsonb_build_object('cursor', v_page ->> 'next');
+    END LOOP;
+    RETURN v_pages || (SELECT count(DISTINCT s)::integer FROM unnest(v_seen) AS s);
+END $$;
+SELECT is(pages('3'), '{3,3,1,7}', 'page by page each is seen once');
+SELECT is(pages('7'), '{7,7}', 'a full page may be the last');
+
+-- What an admin can do.
+SELECT id AS dead FROM shop.job_dead \gset
+SELECT id AS running FROM claimed WHERE key = 'other2' \gset
+SELECT is((SELECT (status, body ->> 'state', body ->> 'attempts')::text FROM rest.admin_job_retry(root(), :'dead')), '(200,waiting,0)', 'a dead job is sent again');
+SELECT is((SELECT (status, body ->> 'state')::text FROM rest.admin_job_retry(root(), :'scheduled')), '(200,waiting)', 'one for later is due now');
+SELECT is((SELECT (status, body ->> 'state')::text FROM rest.admin_job_cancel(root(), :'scheduled')), '(200,cancelled)', 'or cancelled');
+SELECT is((SELECT (status, body ->> 'state')::text FROM rest.admin_job_cancel(root(), :'scheduled')), '(200,cancelled)', 'twice is as good as once');
+SELECT is((SELECT body ->> 'state' FROM rest.admin_job_retry(root(), :'scheduled')), 'waiting', 'and sent again');
+SELECT refuses(format('SELECT rest.admin_job_retry(root(), %L)', :'running'), 'HS504', 'one that runs cannot be tried again');
+SELECT is((SELECT body ->> 'state' FROM rest.admin_job_cancel(root(), :'running')), 'cancelled', 'but cancelled');
+SELECT lives_ok($$SELECT shop.enqueue('test', '{}', 'other2')$$, 'its key is free');
+SELECT refuses(format('SELECT rest.admin_job_retry(root(), %L)', :'running'), 'HS502', 'and if somebody has taken it, it is not sent again');
+SELECT refuses('SELECT rest.admin_job_retry(root(), gen_random_uuid())', 'HS004', 'there must be such a job to be sent');
+SELECT refuses('SELECT rest.admin_job_cancel(root(), gen_random_uuid())', 'HS004', 'or cancelled');
+SELECT refuses('SELECT rest.admin_job_cancel(root(), NULL)', 'HS004', 'none is none');
+SELECT refuses($$SELECT rest.admin_job_cancel(root(), 'x'::text::uuid)$$, '22P02', 'what is no id cannot be read');
+
+-- Bad input.
+SELECT refuses(format('SELECT rest.admin_jobs(root(), %L)', q), c, format('%s is refused', left(q, 40)), p)
+FROM (VALUES ('{"state": "done"}', 'HS015', '?state'), ('{"limit": "0"}', 'HS014', '?limit'), ('{"limit": "201"}', 'HS014', '?limit'), ('{"limit": "x"}', 'HS011', '?limit'),
+    ('{"cursor": "x"}', 'HS016', '?cursor'), ('{"sort": "x"}', 'HS009', '?sort'), ('[]', 'HS011', '?')) AS v (q, c, p);
+SELECT refuses($$SELECT rest.admin_jobs(eve(), '{}')$$, 'HS003', 'a user does not see the queue');
+SELECT refuses($$SELECT rest.admin_jobs(NULL, '{}')$$, 'HS001', 'nor does nobody');
+SELECT refuses('SELECT rest.admin_job_retry(eve(), gen_random_uuid())', 'HS003', 'nor send jobs');
+SELECT refuses('SELECT rest.admin_job_cancel(eve(), gen_random_uuid())', 'HS003', 'nor cancel them');
+UPDATE shop.account SET suspended_at = clock_timestamp() WHERE id = root();
+SELECT refuses($$SELECT rest.admin_jobs(root(), '{}')$$, 'HS002', 'nor an admin who is suspended');
+SELECT finish();
+ROLLBACK;
