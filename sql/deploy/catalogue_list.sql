@@ -73,6 +73,9 @@ COMMENT ON FUNCTION shop.place_added() IS 'Shows new products in their categorie
 CREATE FUNCTION shop.place_changed() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- The category that a product leaves stands still too: a move of it must not put the product back.
+    PERFORM FROM shop.category AS c
+    WHERE c.id IN (SELECT r.category_id FROM added AS a JOIN removed AS r USING (id) WHERE a.category_id IS DISTINCT FROM r.category_id) ORDER BY c.id FOR SHARE;
     PERFORM shop.place_products(ARRAY(
         SELECT a.id FROM added AS a JOIN removed AS r USING (id)
         WHERE (a.category_id, a.published_at, a.deleted_at, a.price, a.title, a.version)

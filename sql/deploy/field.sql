@@ -138,7 +138,7 @@ END $$;
 COMMENT ON FUNCTION shop.time_field(jsonb, text, boolean, text) IS 'A time as in RFC 3339. Errors: HS010, HS011, HS015.';
 
 CREATE FUNCTION shop.json_time(p_time timestamptz) RETURNS text
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql STABLE
     BEGIN ATOMIC
         SELECT CASE WHEN isfinite(p_time) THEN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END;
     END;

@@ -1,5 +1,6 @@
 -- Deploy shop:job to pg
--- requires: schema problem
+-- requires: schema
+-- requires: problem
 --
 -- The tables of the job queue. A job is a row of shop.job from the transaction that enqueues it until it is finished,
 -- dead or cancelled; to claim it is to write a lease into it.
@@ -16,6 +17,8 @@
 --   there instead of at the dead entries before it. Notes are only inserted, so the highest is found at once however old
 --   a snapshot is open. A mark is a hint: once a second some claim looks from the very beginning, and finds what was
 --   committed late, given back by a rollback, or skipped because somebody had it locked.
+--
+-- Slots 1 to 4 are not vacuumed: truncating does that for them, and autovacuum would only hold it up.
 --
 -- Locks: enqueueing touches the head only, claiming and finishing touch all slots; moving and truncating take ACCESS
 -- EXCLUSIVE on one slot that is not the head, and give up after 250 ms. So no statement ever sees a job half moved. A key
@@ -122,7 +125,8 @@ BEGIN
         EXECUTE format('COMMENT ON TABLE shop.job_%s IS %L', v_slot, CASE WHEN v_slot = 0
             THEN 'Jobs for later, and what was left of truncated slots.' ELSE 'A slot of shop.job.' END);
         IF v_slot > 0 THEN
-            EXECUTE format('CREATE TABLE shop.job_log_%1$s PARTITION OF shop.job_log FOR VALUES IN (%1$s)', v_slot);
+            EXECUTE format('ALTER TABLE shop.job_%s SET (autovacuum_enabled = false, toast.autovacuum_enabled = false)', v_slot);
+            EXECUTE format('CREATE TABLE shop.job_log_%1$s PARTITION OF shop.job_log FOR VALUES IN (%1$s) WITH (autovacuum_enabled = false)', v_slot);
             EXECUTE format('COMMENT ON TABLE shop.job_log_%s IS ''A slot of shop.job_log.''', v_slot);
         END IF;
     END LOOP;

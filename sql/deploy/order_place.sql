@@ -3,6 +3,7 @@
 -- requires: request
 -- requires: field
 -- requires: job_queue
+-- requires: refusal
 --
 -- Placing orders: one order is a batch of one. Everything is set work: a thousand orders are read, judged, held and
 -- written by a handful of statements, and each order stands or falls by itself.
@@ -135,6 +136,7 @@ DECLARE
     v_owners uuid[];
     v_fault record;
     v_placed uuid[];
+    v_short bigint[] := ARRAY[]::bigint[];
 BEGIN
     v_now := clock_timestamp();
     v_expires_at := v_now + v_ttl;
@@ -184,12 +186,15 @@ BEGIN
     IF v_owners IS NOT NULL THEN
         FOR v_fault IN
             SELECT DISTINCT ON (v_line_ns[p_lines[r.line]]) v_line_ns[p_lines[r.line]] + 1 AS i, r.verdict AS code,
-                   v_line_at[p_lines[r.line]] AS line, r.available
+                   v_line_at[p_lines[r.line]] AS line, p_skus[r.line] AS sku, r.available
             FROM holdfast.reserve_batch(v_owners, p_skus, p_quantities, v_ttl, p_policy) AS r
             WHERE r.verdict <> '00000'
             ORDER BY v_line_ns[p_lines[r.line]], r.verdict IN ('HF015', 'HF016'), r.line
         LOOP
             v_codes[v_fault.i] := v_fault.code;
+            IF v_fault.code IN ('HF001', 'HF002') THEN
+                v_short := v_short || v_fault.sku;
+            END IF;
             v_pointers[v_fault.i] := CASE WHEN v_fault.code NOT IN ('HF015', 'HF016') THEN '/items/' || v_fault.line || '/quantity' END;
             v_details[v_fault.i] := CASE v_fault.code WHEN 'HF001' THEN 'left: ' || v_fault.available WHEN 'HF002' THEN 'left: 0' END;
         END LOOP;
@@ -208,6 +213,7 @@ BEGIN
         IF v_placed <> '{}' THEN
             PERFORM shop.enqueue('order_placed', jsonb_build_object('account_id', p_account::text, 'order_ids', v_placed));
         END IF;
+        PERFORM shop.note_refusals(v_short, array_fill(1::bigint, ARRAY[cardinality(v_short)]));
     END IF;
 
     RETURN QUERY

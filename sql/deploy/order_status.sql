@@ -38,9 +38,8 @@ CREATE TABLE shop.order_payment (
 CREATE INDEX order_payment_payment_idx ON shop.order_payment (payment_id);
 COMMENT ON TABLE shop.order_payment IS 'The payments of an order; what they are and how they went stands in holdfast.payments.';
 
--- Merchants and administrators name an order without its account; merchants list theirs by status.
-CREATE INDEX order_id_idx ON shop.order (id);
-CREATE INDEX order_merchant_status_idx ON shop.order (merchant_id, status, id);
+-- Merchants list their orders by status. Those that wait for payment are few, and in order_expiry_idx.
+CREATE INDEX order_merchant_status_idx ON shop.order (merchant_id, status, id) WHERE status <> 'pending_payment';
 
 CREATE FUNCTION shop.effective_status(p_status text, p_expires_at timestamptz) RETURNS text
     LANGUAGE sql VOLATILE

@@ -17,8 +17,8 @@ CREATE FUNCTION shop.verify() RETURNS TABLE (invariant text, detail text)
             SELECT l.order_id, l.stock_id, sum(l.quantity) AS quantity, sum(l.returned) AS returned
             FROM shop.order_line AS l GROUP BY l.order_id, l.stock_id
         )
-        SELECT 'the total of an order is the sum of its lines', format('order %s: total %s, lines %s', o.id, o.total, l.amount)
-        FROM shop.order AS o LEFT JOIN line AS l ON l.account_id = o.account_id AND l.order_id = o.id
+        SELECT 'the total of an order is the sum of its lines', format('order %s: total %s, lines %s', coalesce(o.id, l.order_id), o.total, l.amount)
+        FROM shop.order AS o FULL JOIN line AS l ON l.account_id = o.account_id AND l.order_id = o.id
         WHERE o.total IS DISTINCT FROM l.amount OR o.lines IS DISTINCT FROM l.lines
         UNION ALL
         SELECT 'the units of an order that was paid are sold',

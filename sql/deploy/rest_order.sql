@@ -209,13 +209,12 @@ BEGIN
             v_orders := ARRAY(
                 SELECT w.o FROM (
                     (SELECT o FROM shop.order AS o
-                     WHERE o.merchant_id = v_merchant AND o.status = v_status AND o.id < v_after
-                       AND shop.effective_status(o.status, o.expires_at) = v_status
+                     WHERE o.merchant_id = v_merchant AND o.status = v_status AND o.status <> 'pending_payment' AND o.id < v_after
                      ORDER BY o.id DESC LIMIT v_limit + 1)
                     UNION ALL
                     (SELECT o FROM shop.order AS o
-                     WHERE v_status = 'cancelled' AND o.merchant_id = v_merchant AND o.status = 'pending_payment' AND o.id < v_after
-                       AND shop.effective_status(o.status, o.expires_at) = 'cancelled'
+                     WHERE v_status IN ('pending_payment', 'cancelled') AND o.merchant_id = v_merchant AND o.status = 'pending_payment' AND o.id < v_after
+                       AND shop.effective_status(o.status, o.expires_at) = v_status
                      ORDER BY o.id DESC LIMIT v_limit + 1)) AS w (o)
                 ORDER BY (w.o).id DESC LIMIT v_limit + 1);
         END IF;

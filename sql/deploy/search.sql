@@ -8,13 +8,13 @@
 --
 -- How words are found: every word of a document is in a lexicon, shop.search_word. Each word that is looked for is looked
 -- up there: itself, words that begin with it (from two characters on), words that contain it (from three on), and if there
--- is none, words that differ by one letter (from four on); the most frequent of them, up to 40. What is then asked of the
+-- is none, words that differ by one letter (from four on); the most frequent of them, up to 20. What is then asked of the
 -- index of documents is whole words only. A new word enters the lexicon with its document, and stays; two transactions
 -- may enter the same word, which does no harm, and neither waits for the other.
 --
 -- How results are ranked: ts_rank() over all words found, plus four times that over the words as they were typed; a word
 -- counts most in the title, less in a tag or code, least in the description. Newer products come first among equals.
--- Where up to 500 documents match, all are ranked. Where more do, the matches among the 1,000 newest products and 500
+-- Where up to 300 documents match, all are ranked. Where more do, the matches among the 1,000 newest products and 300
 -- others are; of words that are in a large part of all documents, the matches among the 2,000 newest.
 
 BEGIN;
@@ -95,7 +95,7 @@ CREATE INDEX search_document_new_idx ON shop.search_document (published_at, prod
 CREATE INDEX search_document_words_idx ON shop.search_document USING gin (words) WITH (fastupdate = off);
 COMMENT ON TABLE shop.search_document IS 'What search looks at: published products. A table of its own, so that a change of price does not touch the index of words.';
 COMMENT ON COLUMN shop.search_document.words IS
-'Weights: A title, B tags and SKU codes, D the first 4,000 characters of the description. Without weight, for filters: #m, #c, #t with the id of the merchant, that of the category, and each tag.';
+'Weights: A title, B tags and SKU codes, D the first 4,000 characters of the description. Without weight, for filters: #m with the id of the merchant, #c with that of each category that shows it, #t with each tag.';
 
 CREATE FUNCTION shop.search_vector(p_title text, p_description text, p_tags text[], p_codes text[]) RETURNS tsvector
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -106,7 +106,7 @@ CREATE FUNCTION shop.search_vector(p_title text, p_description text, p_tags text
             UNION ALL
             SELECT k.word, 600 + k.place, 'B' FROM shop.search_tokens(array_to_string(p_tags || p_codes, ' ')) AS k
             UNION ALL
-            SELECT lower(regexp_replace(c.code, '[^A-Za-z0-9]+', '', 'g') COLLATE "C"), 600, 'B' FROM unnest(p_codes) AS c (code) WHERE c.code ~ '[A-Za-z0-9][^A-Za-z0-9]+[A-Za-z0-9]'
+            SELECT left(lower(regexp_replace(c.code, '[^A-Za-z0-9]+', '', 'g') COLLATE "C"), 40), 600, 'B' FROM unnest(p_codes) AS c (code) WHERE c.code ~ '[A-Za-z0-9][^A-Za-z0-9]+[A-Za-z0-9]'
             UNION ALL
             SELECT k.word, 12000 + k.place, 'D' FROM shop.search_tokens(left(p_description, 4000)) AS k
         ) AS t;
@@ -119,8 +119,9 @@ BEGIN
     IF p_products = '{}' THEN
         RETURN;
     END IF;
-    -- A second statement, after the lock: it sees what whoever had it before has written.
+    -- Statements of their own, after the locks: they see what whoever had them before has written.
     PERFORM FROM shop.product AS p WHERE p.id = ANY (p_products) ORDER BY p.id FOR NO KEY UPDATE;
+    PERFORM FROM shop.category AS c WHERE c.id IN (SELECT p.category_id FROM shop.product AS p WHERE p.id = ANY (p_products)) ORDER BY c.id FOR SHARE;
     DELETE FROM shop.search_document AS d
     WHERE d.product_id = ANY (p_products)
       AND NOT EXISTS (SELECT FROM shop.product AS p WHERE p.id = d.product_id AND p.published_at IS NOT NULL AND p.deleted_at IS NULL);
@@ -128,8 +129,8 @@ BEGIN
         INSERT INTO shop.search_document AS d (product_id, published_at, words)
         SELECT p.id, p.published_at,
                shop.search_vector(p.title, p.description, p.tags, ARRAY(SELECT s.code FROM shop.sku AS s WHERE s.product_id = p.id AND s.deleted_at IS NULL ORDER BY s.id))
-               || array_to_tsvector(array_remove(ARRAY['#m' || p.merchant_id, '#c' || p.category_id] || ARRAY(SELECT '#t' || t FROM unnest(p.tags) AS t), NULL))
-        FROM shop.product AS p
+               || array_to_tsvector(ARRAY['#m' || p.merchant_id] || ARRAY(SELECT '#c' || c FROM unnest(k.path) AS c) || ARRAY(SELECT '#t' || left(t, 100) FROM unnest(p.tags) AS t WHERE t IS NOT NULL))
+        FROM shop.product AS p LEFT JOIN shop.category AS k ON k.id = p.category_id
         WHERE p.id = ANY (p_products) AND p.published_at IS NOT NULL AND p.deleted_at IS NULL
         ON CONFLICT (product_id) DO UPDATE SET published_at = excluded.published_at, words = excluded.words
         WHERE (d.published_at, d.words) IS DISTINCT FROM (excluded.published_at, excluded.words)
@@ -139,7 +140,7 @@ BEGIN
     FROM (SELECT DISTINCT u.word FROM written, unnest(tsvector_to_array(written.words)) AS u (word) WHERE u.word !~ '^#') AS w
     WHERE NOT EXISTS (SELECT FROM shop.search_word AS s WHERE s.word = w.word COLLATE "C");
 END $$;
-COMMENT ON FUNCTION shop.index_products(bigint[]) IS 'Writes the documents of products anew, and their new words into the lexicon. Locks the products.';
+COMMENT ON FUNCTION shop.index_products(bigint[]) IS 'Writes the documents of products anew, and their new words into the lexicon. Locks the products, and takes a share of their categories'' rows.';
 
 CREATE FUNCTION shop.search_changed() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -178,6 +179,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.search_sku_added() IS 'Takes new codes into the documents. Definer''s rights, as search_changed().';
 
+CREATE FUNCTION shop.search_moved() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE shop.search_document AS d
+    SET words = ts_delete(d.words, ARRAY(SELECT w FROM unnest(tsvector_to_array(d.words)) AS w WHERE w LIKE '#c%'))
+                || array_to_tsvector(ARRAY(SELECT '#c' || c FROM unnest(k.path) AS c))
+    FROM shop.product AS p JOIN shop.category AS k ON k.id = p.category_id
+    WHERE p.id = d.product_id
+      AND p.id IN (SELECT q.id FROM added AS a JOIN removed AS r USING (id) JOIN shop.product_category AS pc ON pc.category_id = a.id JOIN shop.product AS q ON q.id = pc.product_id
+                   WHERE a.path <> r.path);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION shop.search_moved() IS 'Files the documents of moved categories under what is above them now. Definer''s rights, as search_changed().';
+
+CREATE TRIGGER category_searched AFTER UPDATE ON shop.category REFERENCING OLD TABLE AS removed NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION shop.search_moved();
 CREATE TRIGGER product_searchable AFTER INSERT ON shop.product REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.search_added();
 CREATE TRIGGER product_searched AFTER UPDATE ON shop.product REFERENCING OLD TABLE AS removed NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION shop.search_changed();
@@ -203,7 +220,7 @@ COMMENT ON FUNCTION shop.count_words() IS
 'Takes over how frequent words are from the statistics of the last ANALYZE. For a periodic job, once a day: search is right without it, but slower for words that are in a large part of all products. Returns how many words changed.';
 
 CREATE FUNCTION shop.search_found(p_word text) RETURNS TABLE (word text, hits integer)
-    LANGUAGE plpgsql STABLE ROWS 40 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     v_word CONSTANT text COLLATE "C" := p_word;
     v_end CONSTANT text COLLATE "C" := p_word || U&'\+10FFFF';
@@ -216,18 +233,18 @@ BEGIN
           (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND w.hits > 0 AND v_begins ORDER BY w.word LIMIT 1000)
           UNION ALL
           (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 100)) AS f
-    GROUP BY f.word ORDER BY f.word = v_word DESC, max(f.hits) DESC, f.word LIMIT 24;
+    GROUP BY f.word ORDER BY f.word = v_word DESC, max(f.hits) DESC, f.word LIMIT 12;
     IF length(v_word) >= 3 THEN
         RETURN QUERY
         SELECT f.word, max(f.hits)
         FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word LIKE '%' || v_word || '%' LIMIT 500) AS f
-        WHERE NOT starts_with(f.word, v_word) GROUP BY f.word ORDER BY max(f.hits) DESC, length(f.word), f.word LIMIT 16;
+        WHERE NOT starts_with(f.word, v_word) GROUP BY f.word ORDER BY max(f.hits) DESC, length(f.word), f.word LIMIT 8;
     END IF;
     IF length(v_word) >= 4 AND NOT EXISTS (SELECT FROM shop.search_word AS w WHERE w.word >= v_word AND w.word < v_end) THEN
         RETURN QUERY
         SELECT f.word, max(f.hits)
         FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.keys && shop.search_keys(v_word) LIMIT 500) AS f
-        WHERE abs(length(f.word) - length(v_word)) <= 1 AND position(v_word IN f.word) = 0 GROUP BY f.word ORDER BY max(f.hits) DESC, f.word LIMIT 16;
+        WHERE abs(length(f.word) - length(v_word)) <= 1 AND position(v_word IN f.word) = 0 GROUP BY f.word ORDER BY max(f.hits) DESC, f.word LIMIT 8;
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.search_found(text) IS
@@ -277,6 +294,7 @@ DECLARE
     v_query record;
     v_match tsquery;
     v_common boolean;
+    v_condition text;
     v_rank text;
     v_newest text;
 BEGIN
@@ -294,15 +312,18 @@ BEGIN
         v_match := v_match && ('''#t' || replace(replace(p_tag, '\', '\\'), '''', '''''') || '''')::tsquery;
     END IF;
     IF p_category IS NOT NULL THEN
-        v_match := v_match && coalesce((SELECT string_agg(format('''#c%s''', c.id), ' | ') FROM shop.category AS c WHERE c.path @> ARRAY[p_category]), '''#c''')::tsquery;
+        v_match := v_match && format('''#c%s''', p_category)::tsquery;
     END IF;
+    -- Alternatives are quicker asked one by one than of one scan that weighs each row against all of them.
+    v_condition := CASE WHEN v_match::text ~ '[&<]' THEN format('d.words @@ %L', v_match)
+        ELSE (SELECT string_agg(format('d.words @@ %L', w), ' OR ') FROM string_to_table(v_match::text, ' | ') AS w) END;
     v_rank := format('round((ts_rank(d.words, %L) + 4 * ts_rank(d.words, %L)) * 1e6)::integer AS rank', v_query.widened, v_query.typed);
     v_newest := format('SELECT d.product_id, %s FROM (SELECT n.product_id, n.words FROM shop.search_document AS n '
                        'ORDER BY n.published_at DESC, n.product_id DESC LIMIT %s) AS d WHERE d.words @@ %L', v_rank, CASE WHEN v_common THEN 2000 ELSE 1000 END, v_match);
     RETURN CASE WHEN v_common THEN v_newest
-        ELSE format('WITH matched AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE d.words @@ %L LIMIT 501) '
+        ELSE format('WITH matched AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE %s LIMIT 301) '
                     'SELECT m.product_id, m.rank FROM matched AS m UNION ALL SELECT o.product_id, o.rank FROM (%s) AS o '
-                    'WHERE (SELECT count(*) FROM matched) > 500 AND o.product_id NOT IN (SELECT m.product_id FROM matched AS m)', v_rank, v_match, v_newest) END;
+                    'WHERE (SELECT count(*) FROM matched) > 300 AND o.product_id NOT IN (SELECT m.product_id FROM matched AS m)', v_rank, v_condition, v_newest) END;
 END $$;
 COMMENT ON FUNCTION shop.search_statement(text, bigint, bigint, text, boolean) IS
 'The statement of search_matches(): rows of product_id and rank; NULL if there is no word in p_query. p_common: whether to look at the newest products only; NULL: as the frequency of the words advises.';
@@ -363,10 +384,10 @@ CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL,
     BEGIN ATOMIC
         WITH found AS MATERIALIZED (
             SELECT p.id, p.category_id, p.merchant_id, p.tags, p.currency, p.price
-            FROM (SELECT a.product_id FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a LIMIT 500) AS m
+            FROM (SELECT a.product_id FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a LIMIT 300) AS m
             CROSS JOIN LATERAL (SELECT * FROM shop.product AS q WHERE q.id = m.product_id OFFSET 0) AS p)
         SELECT json_build_object(
-            'count', (SELECT count(*) FROM found), 'complete', (SELECT count(*) < 500 FROM found),
+            'count', (SELECT count(*) FROM found), 'complete', (SELECT count(*) < 300 FROM found),
             'categories', coalesce((SELECT json_agg(json_build_object('id', f.category_id::text, 'count', f.n) ORDER BY f.n DESC, f.category_id)
                 FROM (SELECT category_id, count(*) AS n FROM found WHERE category_id IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20) AS f), '[]'),
             'merchants', coalesce((SELECT json_agg(json_build_object('id', f.merchant_id::text, 'count', f.n) ORDER BY f.n DESC, f.merchant_id)
@@ -379,7 +400,7 @@ CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL,
                       GROUP BY currency, fifth ORDER BY 4 DESC, 1, 2 LIMIT 50) AS f), '[]'));
     END;
 COMMENT ON FUNCTION shop.search_facets(text, bigint, bigint, text) IS
-'How what p_query finds is spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). It counts up to 500 products; complete says whether these are all.';
+'How what p_query finds is spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). It counts up to 300 products; complete says whether these are all.';
 
 CREATE TABLE shop.bought_together (
     product_id bigint  NOT NULL,

@@ -7,7 +7,6 @@ DROP FUNCTION shop.units_returned(bigint[], bigint[]);
 DROP FUNCTION shop.orders_ended(bigint[], uuid[]);
 DROP FUNCTION shop.effective_status(text, timestamptz);
 DROP INDEX shop.order_merchant_status_idx;
-DROP INDEX shop.order_id_idx;
 DROP TABLE shop.order_payment;
 DELETE FROM shop.problem WHERE code BETWEEN 'HS305' AND 'HS307';
 COMMIT;

@@ -14,6 +14,8 @@ DROP TRIGGER sku_searched ON shop.sku;
 DROP TRIGGER sku_searchable ON shop.sku;
 DROP TRIGGER product_searched ON shop.product;
 DROP TRIGGER product_searchable ON shop.product;
+DROP TRIGGER category_searched ON shop.category;
+DROP FUNCTION shop.search_moved();
 DROP FUNCTION shop.search_sku_added();
 DROP FUNCTION shop.search_sku_changed();
 DROP FUNCTION shop.search_added();

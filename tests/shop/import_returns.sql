@@ -11,7 +11,7 @@ CREATE FUNCTION import() RETURNS SETOF text LANGUAGE sql AS $$
     FROM (SELECT array_agg(reference ORDER BY i) AS r, array_agg(customer ORDER BY i) AS c, array_agg(code ORDER BY i) AS s, array_agg(quantity ORDER BY i) AS q,
                  array_agg(price ORDER BY i) AS p, array_agg(at ORDER BY i) AS t FROM line) AS l,
          shop.import_returns(merchant('acme'), 'paper', l.r, l.c, l.s, l.q, l.p, l.t) AS r
-    LEFT JOIN shop.order AS o ON o.id = r.order_id
+    LEFT JOIN shop.order AS o ON o.id = r.order_id ORDER BY r.line
 $$;
 INSERT INTO line (reference, customer, code, quantity, price, at) VALUES
     ('C1', '17', 'a', 2, 500, '2010-12-02'), ('C1', '17', 'a', 1, 400, '2010-12-05'), ('C2', '17', 'a', 2, 500, '2010-12-05'), ('C3', '17', 'a', 6, 500, '2010-12-05'),

@@ -1,6 +1,6 @@
 -- What search finds is ranked, filtered, paged and counted; and related products are found.
 \ir include/begin.sql
-SELECT plan(27);
+SELECT plan(28);
 
 CREATE FUNCTION product(p_merchant text, p_code text, p_title text, p_description text DEFAULT '', p_tags text[] DEFAULT '{}', p_price bigint DEFAULT 1000, p_units bigint DEFAULT 1) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -41,6 +41,8 @@ INSERT INTO shop.category (id, parent_id, name, path) VALUES (1, NULL, 'home', '
 UPDATE shop.product SET category_id = 2 WHERE title = 'Lampshade';
 SELECT is(found('{"q": "lamp", "category": "1"}') || found('{"q": "lamp", "category": "2"}') || found('{"q": "lamp", "category": "3"}'), 'LampshadeLampshade', 'in a category, with all below it');
 SELECT is(found('{"q": "lamp", "category": "9"}'), '', 'of which there may be none');
+SELECT shop.update_category(2, '{parent_id}', 3);
+SELECT is(found('{"q": "lamp", "category": "1"}') || found('{"q": "lamp", "category": "3"}'), 'Lampshade', 'also where it has been moved to');
 SELECT is((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body -> 'facets' ->> 'count', '5', 'facets count what is found');
 SELECT is((SELECT string_agg(t ->> 'tag' || ' ' || (t ->> 'count'), ', ') FROM json_array_elements((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body #> '{facets,tags}') AS t), 'steel 2, lamp 1, new 1', 'by tag');
 SELECT is((SELECT sum((t ->> 'count')::integer) || ' in ' || count(*) FROM json_array_elements((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body #> '{facets,merchants}') AS t), '5 in 2', 'by merchant');

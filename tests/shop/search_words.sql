@@ -1,6 +1,6 @@
 -- Search finds words, their beginnings, their parts, small typing errors, and text without words, at once.
 \ir include/begin.sql
-SELECT plan(72);
+SELECT plan(73);
 
 CREATE FUNCTION found(p_query text) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(s.code, ' ' ORDER BY u.n), '')
@@ -41,6 +41,7 @@ UPDATE shop.product SET title = 'Earplugs' WHERE title LIKE '%Headphones';
 SELECT is(found('headphones') || found('earplug'), 'ZZTOP-9', 'by its new title, not by the old one');
 UPDATE shop.product SET deleted_at = clock_timestamp() WHERE title = 'Earplugs';
 SELECT is(found('earplug'), '', 'a deleted product is not found');
+SELECT lives_ok($$UPDATE shop.product SET tags = ARRAY[NULL, repeat('x', 5000), ''''] WHERE title = 'iPhone15 手机壳'$$, 'whatever a writer of plain SQL takes for a tag goes in');
 SELECT is((SELECT count(*) FROM shop.search_document), 5::bigint, 'and leaves no document behind');
 SELECT finish();
 ROLLBACK;
