@@ -451,21 +451,6 @@ END $$;
 COMMENT ON FUNCTION shop.run_periodic() IS
 'Enqueues the periodic jobs whose time has come, once for each time, and tends the queue: for anybody''s clock, from any number of nodes, as often as they like. One whose job of last time is not finished is left out. Returns how many it has enqueued.';
 
-CREATE FUNCTION shop.schedule_periodic() RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    BEGIN
-        EXECUTE 'CREATE EXTENSION IF NOT EXISTS pg_cron';
-    EXCEPTION WHEN OTHERS THEN
-        RAISE NOTICE 'pg_cron cannot be used here: %; let another clock call shop.run_periodic(), such as the worker', SQLERRM;
-        RETURN false;
-    END;
-    EXECUTE format('SELECT %s(%L, %L, %L)', 'cron.schedule', 'shop.run_periodic', '* * * * *', 'SELECT shop.run_periodic()');
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION shop.schedule_periodic() IS
-'Lets pg_cron call shop.run_periodic() every minute, in the name of its caller, who can create that extension. False, with a notice, if the server has no pg_cron or it belongs to another database.';
-
 GRANT EXECUTE ON FUNCTION shop.claim_jobs(text, text[], integer, interval), shop.heartbeat_jobs(uuid, uuid[], interval), shop.finish_jobs(uuid, uuid[]),
     shop.fail_jobs(uuid, uuid[], text[], boolean), shop.release_jobs(uuid, uuid[]), shop.run_periodic() TO shop_worker;
 

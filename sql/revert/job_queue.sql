@@ -1,6 +1,5 @@
 -- Revert shop:job_queue from pg
 BEGIN;
-DROP FUNCTION shop.schedule_periodic();
 DROP FUNCTION shop.run_periodic();
 DROP FUNCTION shop.retry_job(uuid);
 DROP FUNCTION shop.cancel_job(uuid);

@@ -1,6 +1,6 @@
 -- shop.tend(): what the clock has to do is written down, and nothing else.
 \ir include/begin.sql
-SELECT plan(10);
+SELECT plan(11);
 
 CREATE TEMP TABLE placed AS
 SELECT n, (rest.order_place(person('ann'), 'tend-order-' || n, jsonb_build_object('items', jsonb_build_array(jsonb_build_object('sku_id', sku('mark', 'T')::text, 'quantity', n))))).body ->> 'id' AS id
@@ -25,5 +25,6 @@ INSERT INTO shop.job_kind (kind) VALUES ('tidy');
 INSERT INTO shop.job_periodic (name, every, kind) VALUES ('tidy', '1 hour', 'tidy');
 SELECT is(shop.tend(), 1::bigint, 'a periodic job that is due is enqueued');
 SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'tidy'), 1::bigint, 'once');
+SELECT is(shop.schedule_tending(), false, 'without pg_cron there is no clock, and that is said');
 SELECT finish();
 ROLLBACK;
