@@ -35,6 +35,15 @@ COMMENT ON TABLE _holdfast.idempotency_1 IS 'Idempotency keys: one of two tables
 COMMENT ON COLUMN _holdfast.idempotency_0.status IS 'The caller''s code of the answer; NULL while the key is open.';
 COMMENT ON COLUMN _holdfast.idempotency_1.status IS 'The caller''s code of the answer; NULL while the key is open.';
 
+-- Answers of batches are large: they are compressed by what costs the least, where the server has it.
+DO $$
+BEGIN
+    ALTER TABLE _holdfast.idempotency_0 ALTER COLUMN response SET COMPRESSION lz4;
+    ALTER TABLE _holdfast.idempotency_1 ALTER COLUMN response SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END $$;
+
 CREATE TABLE _holdfast.idempotency_turn (
     sole  boolean     NOT NULL DEFAULT true,
     half  smallint    NOT NULL,

@@ -7,8 +7,8 @@
 -- ended. What a category shows is written down, a row for each category above a product; triggers keep it, under a share
 -- of the category's row, which a change of the tree waits for.
 --
--- The other filters are looked at while walking. A page looks at 1,000 products at most: if that does not fill it, and
--- one of the filters by itself leaves no more than 500 products, those are sorted instead; otherwise the page is
+-- The other filters are looked at while walking. A page looks at 500 products at most: if that does not fill it, and
+-- one of the filters by itself leaves no more than 300 products, those are sorted instead; otherwise the page is
 -- shorter than its limit, or empty, and its cursor says where to go on. So no request costs more than a bounded walk.
 
 BEGIN;
@@ -105,7 +105,7 @@ SELECT shop.place_products(ARRAY(SELECT p.id FROM shop.product AS p WHERE p.cate
 -- The statements are text, so that each is planned for the very index that it is made for, and can be shown to EXPLAIN.
 CREATE FUNCTION shop.list_statement(p_sort text, p_limit integer, p_after text[] DEFAULT NULL, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL,
                                     p_min_price bigint DEFAULT NULL, p_max_price bigint DEFAULT NULL, p_currency text DEFAULT NULL, p_tag text DEFAULT NULL,
-                                    p_attributes jsonb DEFAULT NULL, p_in_stock boolean DEFAULT NULL, p_walk integer DEFAULT 1000, p_ids bigint[] DEFAULT NULL) RETURNS text
+                                    p_attributes jsonb DEFAULT NULL, p_in_stock boolean DEFAULT NULL, p_walk integer DEFAULT 500, p_ids bigint[] DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_column CONSTANT text := CASE p_sort WHEN 'new' THEN 'published_at' WHEN 'title' THEN 'title' ELSE 'price' END;
@@ -163,8 +163,8 @@ CREATE FUNCTION shop.list_products(p_sort text DEFAULT 'new', p_limit integer DE
                                    OUT product_ids bigint[], OUT next_cursor text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
-    v_walk CONSTANT integer := 1000;
-    v_few CONSTANT integer := 500;
+    v_walk CONSTANT integer := 500;
+    v_few CONSTANT integer := 300;
     v_after CONSTANT text[] := shop.read_cursor(p_cursor, p_sort,
         ARRAY[CASE p_sort WHEN 'new' THEN 'timestamptz' WHEN 'title' THEN 'text' ELSE 'bigint' END::regtype, 'bigint']);
     v_id bigint;

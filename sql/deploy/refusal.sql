@@ -24,17 +24,20 @@ COMMENT ON COLUMN shop.refusal.day IS 'The day in UTC.';
 COMMENT ON COLUMN shop.refusal.slot IS 'Follows from the server process that counts.';
 
 CREATE FUNCTION shop.note_refusals(p_skus bigint[], p_counts bigint[]) RETURNS void
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        INSERT INTO shop.refusal AS r (stock_id, day, slot, refusals)
-        SELECT n.sku, timezone('UTC', clock_timestamp())::date, pg_backend_pid() % 64, sum(n.refusals)
-        FROM unnest(p_skus, p_counts) AS n (sku, refusals)
-        WHERE n.refusals > 0
-          AND (EXISTS (SELECT FROM shop.sku AS k WHERE k.id = n.sku) OR EXISTS (SELECT FROM shop.sale AS s WHERE s.id = n.sku))
-        GROUP BY n.sku
-        ORDER BY n.sku
-        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE SET refusals = r.refusals + EXCLUDED.refusals;
-    END;
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_skus = '{}' THEN
+        RETURN;
+    END IF;
+    INSERT INTO shop.refusal AS r (stock_id, day, slot, refusals)
+    SELECT n.sku, timezone('UTC', clock_timestamp())::date, pg_backend_pid() % 64, sum(n.refusals)
+    FROM unnest(p_skus, p_counts) AS n (sku, refusals)
+    WHERE n.refusals > 0
+      AND (EXISTS (SELECT FROM shop.sku AS k WHERE k.id = n.sku) OR EXISTS (SELECT FROM shop.sale AS s WHERE s.id = n.sku))
+    GROUP BY n.sku
+    ORDER BY n.sku
+    ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE SET refusals = r.refusals + EXCLUDED.refusals;
+END $$;
 COMMENT ON FUNCTION shop.note_refusals(bigint[], bigint[]) IS
 'Counts refusals for lack of stock: p_counts of each of p_skus, which are SKUs or sales. What is neither, and counts that are not positive, are passed over. To be called last in a transaction: its rows stay locked until the end.';
 

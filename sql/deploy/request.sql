@@ -39,7 +39,7 @@ COMMENT ON FUNCTION shop.complete_request(bigint, text, text, rest.reply) IS 'Re
 CREATE FUNCTION shop.etag(p_version integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
-        SELECT '"' || p_version || '"';
+        SELECT '"' || p_version::text || '"';
     END;
 COMMENT ON FUNCTION shop.etag(integer) IS 'The ETag (RFC 9110, section 8.8.3) of a version.';
 

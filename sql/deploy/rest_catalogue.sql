@@ -168,24 +168,18 @@ CREATE FUNCTION rest.product_search(p_actor bigint, p_query jsonb) RETURNS rest.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_page record;
-    v_q text;
-    v_category bigint;
-    v_merchant bigint;
-    v_tag text;
     v_facets json;
 BEGIN
     PERFORM shop.check_fields(p_query, '{q,category,merchant,min_price,max_price,currency,tag,in_stock,facets,limit,cursor}', '?');
-    v_q := shop.text_field(p_query, 'q', 200, true, '?');
-    v_category := shop.id_field(p_query, 'category', false, '?');
-    v_merchant := shop.id_field(p_query, 'merchant', false, '?');
-    v_tag := shop.fold_tag(shop.text_field(p_query, 'tag', 50, false, '?'));
-    SELECT * INTO STRICT v_page FROM shop.search_products(v_q,
+    SELECT * INTO STRICT v_page FROM shop.search_products(shop.text_field(p_query, 'q', 200, true, '?'),
         coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20)::integer,
-        shop.text_field(p_query, 'cursor', 2000, false, '?'), v_category, v_merchant,
+        shop.text_field(p_query, 'cursor', 2000, false, '?'),
+        shop.id_field(p_query, 'category', false, '?'), shop.id_field(p_query, 'merchant', false, '?'),
         shop.integer_field(p_query, 'min_price', 0, 1000000000000, false, '?'), shop.integer_field(p_query, 'max_price', 0, 1000000000000, false, '?'),
-        shop.text_field(p_query, 'currency', 3, false, '?'), v_tag, shop.boolean_field(p_query, 'in_stock', false, '?'));
+        shop.text_field(p_query, 'currency', 3, false, '?'), shop.fold_tag(shop.text_field(p_query, 'tag', 50, false, '?')),
+        shop.boolean_field(p_query, 'in_stock', false, '?'));
     IF shop.boolean_field(p_query, 'facets', false, '?') THEN
-        v_facets := shop.search_facets(v_q, v_category, v_merchant, v_tag);
+        v_facets := shop.search_facets(v_page.found_ids);
     END IF;
     RETURN ROW(200, NULL, NULL, false, json_build_object('items', shop.product_items(v_page.product_ids), 'next', v_page.next_cursor, 'facets', v_facets))::rest.reply;
 END $$;

@@ -14,8 +14,8 @@
 --
 -- How results are ranked: ts_rank() over all words found, plus four times that over the words as they were typed; a word
 -- counts most in the title, less in a tag or code, least in the description. Newer products come first among equals.
--- Where up to 300 documents match, all are ranked. Where more do, the matches among the 1,000 newest products and 300
--- others are; of words that are in a large part of all documents, the matches among the 2,000 newest.
+-- Where up to 300 documents match, all are ranked. Where more do, the matches among the 500 newest products and 300
+-- others are; of words that are in more than a fiftieth of all documents, the matches among the 4,000 newest.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -90,7 +90,7 @@ CREATE TABLE shop.search_document (
     CONSTRAINT search_document_pkey PRIMARY KEY (product_id),
     CONSTRAINT search_document_product_fkey FOREIGN KEY (product_id) REFERENCES shop.product (id) ON DELETE CASCADE
 );
-ALTER TABLE shop.search_document ALTER COLUMN words SET STATISTICS 1000;
+ALTER TABLE shop.search_document ALTER COLUMN words SET STATISTICS 200;
 CREATE INDEX search_document_new_idx ON shop.search_document (published_at, product_id);
 CREATE INDEX search_document_words_idx ON shop.search_document USING gin (words) WITH (fastupdate = off);
 COMMENT ON TABLE shop.search_document IS 'What search looks at: published products. A table of its own, so that a change of price does not touch the index of words.';
@@ -250,9 +250,10 @@ END $$;
 COMMENT ON FUNCTION shop.search_found(text) IS
 'The words of the lexicon that a folded word finds: itself, those that begin with it, those that contain it, and if none begins with it those one letter away. A single character finds what begins with it only in Chinese, Japanese and Korean.';
 
-CREATE FUNCTION shop.search_query(p_query text, OUT match tsquery, OUT typed tsquery, OUT widened tsquery, OUT hits bigint)
+CREATE FUNCTION shop.search_query(p_query text, OUT match tsquery, OUT typed tsquery, OUT widened tsquery, OUT share double precision)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_documents CONSTANT double precision := (SELECT greatest(c.reltuples, 1) FROM pg_class AS c WHERE c.oid = 'shop.search_document'::regclass);
     v_run record;
     v_words text[];
     v_hits bigint;
@@ -277,7 +278,7 @@ BEGIN
             v_typed := v_typed || v_run.words[1];
         END IF;
         v_found := v_found || v_words;
-        hits := least(hits, v_hits);
+        share := coalesce(share, 1) * least(v_hits / v_documents, 1);
     END LOOP;
     IF v_match <> '{}' THEN
         match := array_to_string(v_match, ' & ')::tsquery;
@@ -286,7 +287,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.search_query(text) IS
-'What is asked of the index for the first 200 characters, and 8 words, of what was typed; all NULL if there is no word in it. match: each word, or what it finds; Chinese, Japanese and Korean characters side by side. typed, widened: any word as typed, or what it finds. hits: about how many documents the rarest word is in.';
+'What is asked of the index for the first 200 characters, and 8 words, of what was typed; all NULL if there is no word in it. match: each word, or what it finds; Chinese, Japanese and Korean characters side by side. typed, widened: any word as typed, or what it finds. share: about what part of all documents has all of it, if words were spread evenly.';
 
 CREATE FUNCTION shop.search_statement(p_query text, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL, p_tag text DEFAULT NULL, p_common boolean DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -302,8 +303,7 @@ BEGIN
     IF v_query.match IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT coalesce(p_common, c.reltuples > 100000 AND v_query.hits > c.reltuples * 0.05 AND coalesce(p_category, p_merchant) IS NULL AND p_tag IS NULL)
-    INTO v_common FROM pg_class AS c WHERE c.oid = 'shop.search_document'::regclass;
+    v_common := coalesce(p_common, v_query.share > 0.02 AND coalesce(p_category, p_merchant) IS NULL AND p_tag IS NULL);
     v_match := v_query.match;
     IF p_merchant IS NOT NULL THEN
         v_match := v_match && format('''#m%s''', p_merchant)::tsquery;
@@ -319,7 +319,7 @@ BEGIN
         ELSE (SELECT string_agg(format('d.words @@ %L', w), ' OR ') FROM string_to_table(v_match::text, ' | ') AS w) END;
     v_rank := format('round((ts_rank(d.words, %L) + 4 * ts_rank(d.words, %L)) * 1e6)::integer AS rank', v_query.widened, v_query.typed);
     v_newest := format('SELECT d.product_id, %s FROM (SELECT n.product_id, n.words FROM shop.search_document AS n '
-                       'ORDER BY n.published_at DESC, n.product_id DESC LIMIT %s) AS d WHERE d.words @@ %L', v_rank, CASE WHEN v_common THEN 2000 ELSE 1000 END, v_match);
+                       'ORDER BY n.published_at DESC, n.product_id DESC LIMIT %s) AS d WHERE d.words @@ %L', v_rank, CASE WHEN v_common THEN 4000 ELSE 500 END, v_match);
     RETURN CASE WHEN v_common THEN v_newest
         ELSE format('WITH matched AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE %s LIMIT 301) '
                     'SELECT m.product_id, m.rank FROM matched AS m UNION ALL SELECT o.product_id, o.rank FROM (%s) AS o '
@@ -341,7 +341,7 @@ BEGIN
         v_found := v_found + 1;
         RETURN NEXT;
     END LOOP;
-    IF v_found < 100 AND v_statement !~ '^WITH' THEN
+    IF v_found < 40 AND v_statement !~ '^WITH' THEN
         FOR product_id, rank IN EXECUTE format('SELECT o.product_id, o.rank FROM (%s) AS o WHERE o.product_id NOT IN (SELECT n.product_id FROM (%s) AS n)',
                                                shop.search_statement(p_query, p_category, p_merchant, p_tag, false), v_statement) LOOP
             RETURN NEXT;
@@ -353,41 +353,43 @@ COMMENT ON FUNCTION shop.search_matches(text, bigint, bigint, text) IS
 
 CREATE FUNCTION shop.search_products(p_query text, p_limit integer DEFAULT 20, p_cursor text DEFAULT NULL, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL,
                                      p_min_price bigint DEFAULT NULL, p_max_price bigint DEFAULT NULL, p_currency text DEFAULT NULL, p_tag text DEFAULT NULL,
-                                     p_in_stock boolean DEFAULT NULL, OUT product_ids bigint[], OUT next_cursor text)
+                                     p_in_stock boolean DEFAULT NULL, OUT product_ids bigint[], OUT next_cursor text, OUT found_ids bigint[])
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     v_after CONSTANT text[] := shop.read_cursor(p_cursor, 'rank', '{integer,bigint}');
+    v_found_ranks integer[];
     v_ranks integer[];
 BEGIN
-    SELECT array_agg(f.product_id), array_agg(f.rank) INTO product_ids, v_ranks
-    FROM (SELECT m.product_id, m.rank
-          FROM (SELECT a.product_id, a.rank FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a
-                WHERE v_after IS NULL OR (a.rank, a.product_id) < (v_after[1]::integer, v_after[2]::bigint)
-                ORDER BY a.rank DESC, a.product_id DESC OFFSET 0) AS m
-          WHERE (coalesce(p_min_price, p_max_price) IS NULL AND p_currency IS NULL
-                 OR EXISTS (SELECT FROM shop.product AS p WHERE p.id = m.product_id AND p.price >= coalesce(p_min_price, 0)
+    SELECT array_agg(a.product_id ORDER BY a.rank DESC, a.product_id DESC), array_agg(a.rank ORDER BY a.rank DESC, a.product_id DESC) INTO found_ids, v_found_ranks
+    FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a;
+    SELECT array_agg(f.id ORDER BY f.n), array_agg(f.rank ORDER BY f.n) INTO product_ids, v_ranks
+    FROM (SELECT m.id, m.rank, m.n
+          FROM unnest(found_ids, v_found_ranks) WITH ORDINALITY AS m (id, rank, n)
+          WHERE (v_after IS NULL OR (m.rank, m.id) < (v_after[1]::integer, v_after[2]::bigint))
+            AND (coalesce(p_min_price, p_max_price) IS NULL AND p_currency IS NULL
+                 OR EXISTS (SELECT FROM shop.product AS p WHERE p.id = m.id AND p.price >= coalesce(p_min_price, 0)
                               AND p.price <= coalesce(p_max_price, p.price) AND p.currency = coalesce(p_currency, p.currency) OFFSET 0))
             AND (p_in_stock IS NULL
-                 OR p_in_stock = EXISTS (SELECT FROM shop.sku AS s WHERE s.product_id = m.product_id AND s.deleted_at IS NULL AND holdfast.available(s.id) > 0 OFFSET 0))
+                 OR p_in_stock = EXISTS (SELECT FROM shop.sku AS s WHERE s.product_id = m.id AND s.deleted_at IS NULL AND holdfast.available(s.id) > 0 OFFSET 0))
           LIMIT p_limit + 1) AS f;
     IF cardinality(product_ids) > p_limit THEN
         product_ids := product_ids[: p_limit];
         next_cursor := shop.cursor_of('rank', v_ranks[p_limit]::text, product_ids[p_limit]::text);
     END IF;
-    product_ids := coalesce(product_ids, '{}');
+    product_ids := coalesce(product_ids, '{}'::bigint[]);
+    found_ids := coalesce(found_ids, '{}'::bigint[]);
 END $$;
 COMMENT ON FUNCTION shop.search_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, boolean) IS
-'A page of published products that p_query finds, best first, then newest. Filters as those of list_products(); price, currency and stock filter what is found, so of words that very many products have they see some hundreds. Errors: HS016 cursor.';
+'A page of published products that p_query finds, best first, then newest; found_ids: all that search_matches() knows, best first. Filters as those of list_products(); price, currency and stock filter what is found, so of words that very many products have they see some hundreds. Errors: HS016 cursor.';
 
-CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL, p_tag text DEFAULT NULL) RETURNS json
+CREATE FUNCTION shop.search_facets(p_products bigint[]) RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     BEGIN ATOMIC
         WITH found AS MATERIALIZED (
             SELECT p.id, p.category_id, p.merchant_id, p.tags, p.currency, p.price
-            FROM (SELECT a.product_id FROM shop.search_matches(p_query, p_category, p_merchant, p_tag) AS a LIMIT 300) AS m
-            CROSS JOIN LATERAL (SELECT * FROM shop.product AS q WHERE q.id = m.product_id OFFSET 0) AS p)
+            FROM unnest(p_products[: 300]) AS u (id) CROSS JOIN LATERAL (SELECT * FROM shop.product AS q WHERE q.id = u.id OFFSET 0) AS p)
         SELECT json_build_object(
-            'count', (SELECT count(*) FROM found), 'complete', (SELECT count(*) < 300 FROM found),
+            'count', (SELECT count(*) FROM found), 'complete', cardinality(p_products) <= 300,
             'categories', coalesce((SELECT json_agg(json_build_object('id', f.category_id::text, 'count', f.n) ORDER BY f.n DESC, f.category_id)
                 FROM (SELECT category_id, count(*) AS n FROM found WHERE category_id IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20) AS f), '[]'),
             'merchants', coalesce((SELECT json_agg(json_build_object('id', f.merchant_id::text, 'count', f.n) ORDER BY f.n DESC, f.merchant_id)
@@ -399,8 +401,8 @@ CREATE FUNCTION shop.search_facets(p_query text, p_category bigint DEFAULT NULL,
                       FROM (SELECT currency, price, ntile(5) OVER (PARTITION BY currency ORDER BY price) AS fifth FROM found) AS q
                       GROUP BY currency, fifth ORDER BY 4 DESC, 1, 2 LIMIT 50) AS f), '[]'));
     END;
-COMMENT ON FUNCTION shop.search_facets(text, bigint, bigint, text) IS
-'How what p_query finds is spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). It counts up to 300 products; complete says whether these are all.';
+COMMENT ON FUNCTION shop.search_facets(bigint[]) IS
+'How the first 300 of some products, such as a search has found, are spread: over categories, merchants and tags (the 20 with most each) and prices (fifths, per currency). complete says whether these are all.';
 
 CREATE TABLE shop.bought_together (
     product_id bigint  NOT NULL,

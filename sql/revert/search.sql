@@ -3,7 +3,7 @@ BEGIN;
 DROP FUNCTION shop.related_products(bigint, integer);
 DROP FUNCTION shop.count_bought_together(timestamptz);
 DROP TABLE shop.bought_together;
-DROP FUNCTION shop.search_facets(text, bigint, bigint, text);
+DROP FUNCTION shop.search_facets(bigint[]);
 DROP FUNCTION shop.search_products(text, integer, text, bigint, bigint, bigint, bigint, text, text, boolean);
 DROP FUNCTION shop.search_matches(text, bigint, bigint, text);
 DROP FUNCTION shop.search_statement(text, bigint, bigint, text, boolean);
