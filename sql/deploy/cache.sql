@@ -1,5 +1,6 @@
 -- Deploy shop:cache to pg
 -- requires: catalogue
+-- requires: catalogue_list
 -- requires: sale
 --
 -- What the web application may cache, and what tells it that this is old: docs/cache-protocol.md. Keys, and the tags that

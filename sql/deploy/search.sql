@@ -1,5 +1,8 @@
 -- Deploy shop:search to pg
 -- requires: catalogue
+-- requires: catalogue_list
+-- requires: field
+-- requires: order
 --
 -- Search over titles, descriptions, SKU codes and tags. A published product has a document: a tsvector of its words, made
 -- here and not by PostgreSQL's parser, so that it does not depend on the locale of the database. Words are folded: NFKC,

@@ -1,6 +1,7 @@
 -- Deploy shop:tend to pg
 -- requires: account_login
 -- requires: sale_state
+-- requires: search
 --
 -- What the clock has to do. Nothing is wrong without it: an order is cancelled, a sale is closed and a token is void at
 -- their time; this writes it down, returns leftover stock, and makes periodic jobs.
@@ -19,6 +20,17 @@ COMMENT ON FUNCTION shop.tend(integer) IS
 'Does what the clock has to do: enqueues the periodic jobs that are due, writes down which orders have expired, returns the leftovers of closed sales, deletes void tokens; up to p_limit of each. Returns how much that was: as long as it is p_limit or more there may be more to do. For anybody''s clock, once a minute or more often. Definer''s rights: the clock has none of its own. Errors: 40001 try again.';
 GRANT EXECUTE ON FUNCTION shop.tend(integer) TO shop_worker;
 
+CREATE FUNCTION shop.tend_daily() RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.count_words(), shop.count_bought_together();
+    PERFORM shop.close_sales(10000, true);
+    PERFORM holdfast.purge_holds('30 days', 1000000);
+END $$;
+COMMENT ON FUNCTION shop.tend_daily() IS
+'What is to be done once a day, at a quiet time: counts how frequent words are and what is bought together, looks once more at sales that were settled, forgets holds that ended without a sale a month ago. Reads all orders of 90 days. Definer''s rights: the clock has none of its own.';
+GRANT EXECUTE ON FUNCTION shop.tend_daily() TO shop_worker;
+
 CREATE FUNCTION shop.schedule_tending() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -27,13 +39,14 @@ BEGIN
             EXECUTE 'CREATE EXTENSION pg_cron';
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        RAISE NOTICE 'pg_cron cannot be used here: %; let another clock call shop.tend(), such as the worker', SQLERRM;
+        RAISE NOTICE 'pg_cron cannot be used here: %; let another clock call shop.tend() and shop.tend_daily(), such as the worker', SQLERRM;
         RETURN false;
     END;
-    EXECUTE format('SELECT %s(%L, %L, %L)', 'cron.schedule', 'shop.tend', '* * * * *', 'SELECT shop.tend(10000)');
+    EXECUTE format('SELECT %1$s(''shop.tend'', ''* * * * *'', ''SELECT shop.tend(10000)''), '
+                   '%1$s(''shop.tend_daily'', ''17 3 * * *'', ''SELECT shop.tend_daily()'')', 'cron.schedule');
     RETURN true;
 END $$;
 COMMENT ON FUNCTION shop.schedule_tending() IS
-'Lets pg_cron call shop.tend() every minute, in the name of its caller, who can create that extension. False, with a notice, if the server has no pg_cron or it belongs to another database.';
+'Lets pg_cron call shop.tend() every minute and shop.tend_daily() every night, in the name of its caller, who can create that extension. False, with a notice, if the server has no pg_cron or it belongs to another database.';
 
 COMMIT;

@@ -35,7 +35,7 @@ CREATE FUNCTION wanted(p_role text, p_schema text, p_name text) RETURNS boolean 
         WHEN p_role = 'shop_owner' THEN true
         WHEN p_role = 'shop_api' THEN p_schema = 'rest'
         WHEN p_role = 'shop_worker' THEN p_schema = 'shop' AND p_name IN (
-            'claim_jobs', 'heartbeat_jobs', 'finish_jobs', 'fail_jobs', 'release_jobs', 'run_periodic', 'tend',
+            'claim_jobs', 'heartbeat_jobs', 'finish_jobs', 'fail_jobs', 'release_jobs', 'run_periodic', 'tend', 'tend_daily',
             'account_contact', 'finish_avatar', 'purge_tokens', 'set_image', 'refuse_image')
         ELSE false END
 $$;
