@@ -30,6 +30,7 @@ check:         ## check the conventions
 bench:         ## measure
 	@tools/install-packages run bench
 	@bench/run
+	@bench/shop
 
 test-memory:   ## run the pgTAP suite under valgrind
 	@tools/install-packages run test memory
