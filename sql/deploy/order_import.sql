@@ -109,11 +109,12 @@ BEGIN
         PERFORM shop.refuse('HF025');
     END IF;
 
-    SELECT array_agg(s.id ORDER BY l.i), array_agg(s.product_id ORDER BY l.i), array_agg(p.title ORDER BY l.i)
-    INTO v_skus, v_products, v_titles
-    FROM unnest(p_codes) WITH ORDINALITY AS l (code, i)
-    LEFT JOIN shop.sku AS s ON s.merchant_id = p_merchant AND s.code = l.code
-    LEFT JOIN shop.product AS p ON p.id = s.product_id;
+    SELECT array_agg(w.id), array_agg(w.product_id), array_agg(w.title) INTO v_skus, v_products, v_titles
+    FROM (SELECT s.id, s.product_id, p.title
+          FROM unnest(p_codes) WITH ORDINALITY AS l (code, i)
+          LEFT JOIN shop.sku AS s ON s.merchant_id = p_merchant AND s.code = l.code
+          LEFT JOIN shop.product AS p ON p.id = s.product_id
+          ORDER BY l.i) AS w;
 
     -- What each order is, and what the first of its lines that is none suffers from.
     SELECT array_agg(o.reference ORDER BY o.first), array_agg(o.customer ORDER BY o.first), array_agg(o.country ORDER BY o.first),
@@ -181,13 +182,14 @@ BEGIN
     LEFT JOIN shop.channel_order AS k ON k.merchant_id = p_merchant AND k.channel = p_channel AND k.reference = o.reference;
 
     -- Units: one hold for each SKU of an order, on however many lines it stands.
-    SELECT array_agg(h.id ORDER BY h.o, h.sku), array_agg(h.o ORDER BY h.o, h.sku), array_agg(h.sku ORDER BY h.o, h.sku),
-           array_agg(h.quantity ORDER BY h.o, h.sku)
+    SELECT array_agg(h.id), array_agg(h.o), array_agg(h.sku), array_agg(h.quantity)
     INTO v_owners, v_held_orders, v_held_skus, v_held_quantities
-    FROM (SELECT o.id, o.i::integer AS o, l.sku, sum(l.quantity)::bigint AS quantity
-          FROM unnest(v_references, v_ids, v_verdicts) WITH ORDINALITY AS o (reference, id, verdict, i)
-          JOIN unnest(p_references, v_skus, p_quantities) AS l (reference, sku, quantity) ON l.reference = o.reference
-          WHERE o.verdict IS NULL GROUP BY o.id, o.i, l.sku) AS h;
+    FROM (SELECT v_ids[w.o] AS id, w.o, w.sku, w.quantity
+          FROM (SELECT o.i::integer AS o, l.sku, sum(l.quantity)::bigint AS quantity
+                FROM unnest(v_references, v_verdicts) WITH ORDINALITY AS o (reference, verdict, i)
+                JOIN unnest(p_references, v_skus, p_quantities) AS l (reference, sku, quantity) ON l.reference = o.reference
+                WHERE o.verdict IS NULL GROUP BY o.i, l.sku) AS w
+          ORDER BY w.o, w.sku) AS h;
     IF v_owners IS NOT NULL THEN
         FOR v_fault IN
             SELECT DISTINCT ON (v_held_orders[r.line]) v_held_orders[r.line] AS o, r.verdict, s.code, coalesce(r.available, 0) AS available
