@@ -117,7 +117,7 @@ hf_guc_register(void)
 		&hf_lock_timeout, 5000, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.node",
 							"Number of this server among those that make ids with new_id().",
-							"Two servers with the same number can make the same id.", &hf_node, 0, 0,
+							"Two servers of one number can make the same id.", &hf_node, 0, 0,
 							HF_NODE_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("holdfast.reaper_batch",
 							"Most holds that the reaper ends in one transaction.", NULL,

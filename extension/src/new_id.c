@@ -17,8 +17,8 @@
 #include "guc.h"
 #include "shmem.h"
 
-#define EPOCH_2020 (((int64) 7305) * USECS_PER_DAY) /* since 2000-01-01 */
-#define NODE_BITS 10
+#define EPOCH_2020	 (((int64) 7305) * USECS_PER_DAY) /* since 2000-01-01 */
+#define NODE_BITS	 10
 #define COUNTER_BITS 12
 
 PG_FUNCTION_INFO_V1(holdfast_new_id);

@@ -46,8 +46,8 @@ typedef struct HfShared
 {
 	pg_atomic_uint64 last_id; /* without lock: the last id made, less its node */
 	LWLock *lock;			  /* protects all that follows */
-	Latch *launcher; /* NULL while it is not running */
-	bool rescan;	 /* look at all databases again */
+	Latch *launcher;		  /* NULL while it is not running */
+	bool rescan;			  /* look at all databases again */
 	HfWorkerSlot slot[HF_WORKERS_MAX];
 } HfShared;
 

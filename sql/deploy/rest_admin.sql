@@ -182,7 +182,7 @@ BEGIN
             SELECT v.invariant, concat_ws(', ', 'stock ' || v.sku, 'owner ' || v.owner, 'payment ' || v.payment, v.detail) FROM holdfast.verify() AS v
         )
         SELECT ROW(200, NULL, NULL, false, json_build_object('holds', count(*) = 0, 'broken', count(*),
-           
+
             'items', coalesce((SELECT json_agg(json_build_object('invariant', f.invariant, 'detail', f.detail))
                                FROM (SELECT b.invariant, b.detail FROM broken AS b LIMIT 1000) AS f), '[]')))::rest.reply
         FROM broken);

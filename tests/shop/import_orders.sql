@@ -62,7 +62,7 @@ SELECT ok((SELECT bool_and(id < next AND substr(id::text, 15, 1) = '7' AND subst
 -- The call as a whole.
 SELECT refuses(format($$SELECT shop.import_orders(%s, %L, %L, %L, '{NULL}', '{NULL}', '{2011-01-01}', '{a}', '{1}', '{1}')$$, coalesce(m::text, 'NULL'), ch, cu, r), c, n) FROM (VALUES
     (7, 'paper', 'GBP', '{1}', 'HS004', 'a merchant that is none'), (NULL, 'paper', 'GBP', '{1}', 'HS004', 'no merchant'), (:acme, ' ', 'GBP', '{1}', 'HS012', 'a channel without name'),
-    (:acme, NULL, 'GBP', '{1}', 'HS012', 'no channel'), (:acme, 'paper', 'XXX', '{1}', 'HF025', 'a currency that is none'), (:acme, 'paper', NULL, '{1}', 'HF025', 'no currency'),
+    (:acme, NULL, 'GBP', '{1}', 'HS012', 'no channel'), (:acme, 'paper', 'QQQ', '{1}', 'HF025', 'a currency that is none'), (:acme, 'paper', NULL, '{1}', 'HF025', 'no currency'),
     (:acme, 'paper', 'GBP', '{1,2}', 'HF005', 'arrays of different lengths'), (:acme, 'paper', 'GBP', '{}', 'HF005', 'nothing')) AS v (m, ch, cu, r, c, n);
 SELECT finish();
 ROLLBACK;
