@@ -71,6 +71,10 @@ BEGIN
     IF replayed THEN
         RETURN;
     END IF;
+    -- Each payment that is declined leaves its holds holdfast.ttl_default more: not without end.
+    IF (SELECT count(*) FROM shop.order_payment AS p WHERE p.account_id = p_account AND p.order_id = p_order) >= 5 THEN
+        PERFORM shop.refuse('HS308', NULL, 'at most 5 payments');
+    END IF;
     INSERT INTO shop.order_payment (account_id, order_id, payment_id) VALUES (p_account, p_order, payment);
     UPDATE shop.order AS o SET expires_at = 'infinity', version = o.version + 1, changed_at = clock_timestamp()
     WHERE o.account_id = p_account AND o.id = p_order AND o.status = 'pending_payment' AND o.expires_at > v_now;
@@ -80,7 +84,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.pay_order(bigint, uuid, text, text, text) IS
-'Asks a provider for the total of an order; its units stay until he has answered. Once for each idempotency key. Errors: HS004 no such order, HS305 not waiting for payment, HF006 to HF009 its units are gone, HF019, HF021, HF022 key, HF031 another payment is under way or made, HF032 provider, HF033 method.';
+'Asks a provider for the total of an order; its units stay until he has answered. Once for each idempotency key. Errors: HS004 no such order, HS305 not waiting for payment, HS308 the sixth payment, HF006 to HF009 its units are gone, HF019, HF021, HF022 key, HF031 another payment is under way or made, HF032 provider, HF033 method.';
 
 CREATE FUNCTION shop.return_order(p_account bigint, p_order uuid, p_key text, p_lines integer[] DEFAULT NULL, p_quantities bigint[] DEFAULT NULL,
                                   p_refund bigint DEFAULT NULL, p_actor bigint DEFAULT NULL, p_reason text DEFAULT NULL, p_at timestamptz DEFAULT NULL,

@@ -26,7 +26,8 @@ SET LOCAL ROLE shop_owner;
 INSERT INTO shop.problem (code, status, name, title) VALUES
     ('HS305', 409, 'order_status', 'the status of the order does not allow it'),
     ('HS306', 409, 'payment_under_way', 'a payment of the order is under way'),
-    ('HS307', 409, 'exceeds_bought', 'more than was bought and has not come back');
+    ('HS307', 409, 'exceeds_bought', 'more than was bought and has not come back'),
+    ('HS308', 409, 'too_many_payments', 'the order has been tried to pay too often');
 
 CREATE TABLE shop.order_payment (
     account_id bigint NOT NULL,

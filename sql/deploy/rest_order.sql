@@ -373,7 +373,7 @@ BEGIN
     RETURN shop.complete_request(p_actor, 'payment_create', p_key, v_reply);
 END $$;
 COMMENT ON FUNCTION rest.payment_create(bigint, uuid, text, jsonb) IS
-'POST /v1/orders/{id}/payments, by its user: {provider, method} → 202 the payment; how it goes, GET /v1/payments/{id} tells. Errors: HS001 to HS004, HS008 to HS013 body, HS305 the order does not wait for it, HF006 to HF009 its units are gone, HF031 another payment, HF032 provider, HF033 method, HF019, HF021, HF022 Idempotency-Key.';
+'POST /v1/orders/{id}/payments, by its user: {provider, method} → 202 the payment; how it goes, GET /v1/payments/{id} tells. Errors: HS001 to HS004, HS008 to HS013 body, HS305 the order does not wait for it, HS308 it was tried five times, HF006 to HF009 its units are gone, HF031 another payment, HF032 provider, HF033 method, HF019, HF021, HF022 Idempotency-Key.';
 
 CREATE FUNCTION rest.payment_get(p_actor bigint, p_id uuid) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -8,5 +8,5 @@ DROP FUNCTION shop.orders_ended(bigint[], uuid[]);
 DROP FUNCTION shop.effective_status(text, timestamptz);
 DROP INDEX shop.order_merchant_status_idx;
 DROP TABLE shop.order_payment;
-DELETE FROM shop.problem WHERE code BETWEEN 'HS305' AND 'HS307';
+DELETE FROM shop.problem WHERE code BETWEEN 'HS305' AND 'HS308';
 COMMIT;

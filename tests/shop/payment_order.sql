@@ -1,6 +1,6 @@
 -- Payments of orders: an order is paid when its money is there, whoever says so, and waits no longer than its holds.
 \ir include/begin.sql
-SELECT plan(44);
+SELECT plan(46);
 
 SELECT holdfast.add_provider('simulated'), holdfast.add_provider('bank');
 SELECT holdfast.set_webhook_secret('bank', 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=');
@@ -87,6 +87,13 @@ SELECT is((rest.order_get(:ann, :'o')).body -> 'payments' ->> 0, :'p'::text, 'an
 SELECT lives_ok(format($$SELECT holdfast.record_result(%s, p.payment, 1, 'succeeded') FROM holdfast.create_payment(%s, 'direct-003', 5, 'EUR', 'bank', 'card', NULL, 'capture') AS p$$, :ann, :ann), 'payments without owner concern nobody');
 SELECT holdfast.reserve('0199f000-0000-7000-8000-000000000001'::uuid, :a, 1) AS done \gset
 SELECT lives_ok(format($$SELECT holdfast.record_result(%s, p.payment, 1, 'succeeded') FROM holdfast.create_payment(%s, 'direct-004', 5, 'EUR', 'bank', 'card', '0199f000-0000-7000-8000-000000000001', 'capture') AS p$$, :ann, :ann), 'nor do those of owners that are no orders');
+
+-- Not without end.
+SELECT order_of(:ann, 'order-006') AS o \gset
+SELECT count(holdfast.record_result(:ann, ((rest.payment_create(:ann, :'o', 'decline-000' || n, '{"provider": "bank", "method": "card"}')).body ->> 'id')::uuid, 1, 'declined')) AS declined
+FROM generate_series(1, 5) AS n \gset
+SELECT is(:declined, 5, 'five payments may be declined');
+SELECT refuses(format($$SELECT rest.payment_create(%s, %L, 'decline-0006', '{"provider": "bank", "method": "card"}')$$, :ann, :'o'), 'HS308', 'the sixth is not begun');
 
 -- What is refused.
 SELECT order_of(:ann, 'order-005') AS o \gset
