@@ -211,7 +211,8 @@ BEGIN
 
         v_placed := ARRAY(SELECT o.id FROM unnest(v_ids, v_codes) WITH ORDINALITY AS o (id, code, i) WHERE o.code IS NULL ORDER BY o.i);
         IF v_placed <> '{}' THEN
-            PERFORM shop.enqueue('order_placed', jsonb_build_object('account_id', p_account::text, 'order_ids', v_placed));
+            PERFORM shop.enqueue('order_placed', jsonb_build_object('account_ids', array_fill(p_account::text, ARRAY[cardinality(v_placed)]),
+                'order_ids', v_placed));
         END IF;
         PERFORM shop.note_refusals(v_short, array_fill(1::bigint, ARRAY[cardinality(v_short)]));
     END IF;
@@ -222,6 +223,6 @@ BEGIN
     ORDER BY o.i;
 END $$;
 COMMENT ON FUNCTION shop.place_orders(bigint, integer, integer[], integer[], bigint[], bigint[], bigint[], text) IS
-'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed into the first of them); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue.';
+'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed into the first of them); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue: {account_ids, order_ids}, an element for each order.';
 
 COMMIT;

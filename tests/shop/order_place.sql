@@ -25,7 +25,7 @@ SELECT is((SELECT string_agg(concat_ws(' ', i ->> 'line', i ->> 'code', i ->> 'q
 SELECT is(units(:a), '7 available, 3 held, 0 sold', 'its units are held');
 SELECT ok((SELECT o.expires_at <= h.expires_at AND o.expires_at > h.expires_at - interval '5 seconds' FROM shop.order AS o JOIN holdfast.holds AS h ON h.owner = o.id WHERE h.sku = :a),
     'it can be paid until its holds end');
-SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'order_placed' AND payload = jsonb_build_object('account_id', :ann::text, 'order_ids', jsonb_build_array(:'body'::jsonb ->> 'id'))),
+SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'order_placed' AND payload = jsonb_build_object('account_ids', jsonb_build_array(:ann::text), 'order_ids', jsonb_build_array(:'body'::jsonb ->> 'id'))),
     1::bigint, 'a job tells of it');
 SELECT is((place(:ann, 'place-0001', item(:a, '2'), item(:b, '1'), item(:a, '1'))).body::text, :'body'::text, 'the same request again gets the same answer');
 SELECT is((SELECT count(*) FROM shop.order), 1::bigint, 'and places nothing');
