@@ -56,12 +56,15 @@ ANALYZE shop.sku;
 SELECT count(*) FROM article;
 COMMIT
 
--- Invoices that are not there yet, numbered by day; a day is received, and then sold, in one transaction, which the program ends.
+-- Invoices that are not there yet, numbered by day, and where a day has very many lines by parts of it; each is received,
+-- and then sold, in one transaction, which the program ends.
 -- @daylist
 CREATE TEMPORARY TABLE sale AS
-    SELECT dense_rank() OVER (ORDER BY timezone('UTC', i.placed_at)::date) AS chunk, l.*
+    SELECT dense_rank() OVER (ORDER BY i.day, i.part) AS chunk, l.*
     FROM line AS l
-    JOIN (SELECT l.reference, min(l.placed_at) AS placed_at FROM line AS l WHERE l.kind = 'sale' GROUP BY l.reference) AS i USING (reference)
+    JOIN (SELECT i.*, sum(i.lines) OVER (PARTITION BY i.day ORDER BY i.placed_at, i.reference) / 50000 AS part
+          FROM (SELECT l.reference, min(l.placed_at) AS placed_at, timezone('UTC', min(l.placed_at))::date AS day, count(*) AS lines
+                FROM line AS l WHERE l.kind = 'sale' GROUP BY l.reference) AS i) AS i USING (reference)
     WHERE l.kind = 'sale' AND NOT EXISTS (
         SELECT FROM shop.channel_order AS k WHERE k.merchant_id = {merchant} AND k.channel = {channel} AND k.reference = l.reference)
     ORDER BY 1, i.placed_at, l.number;
@@ -131,4 +134,4 @@ FROM (SELECT count(*) AS orders, coalesce(sum(f.total), 0) AS money FROM found A
              coalesce(sum(b.amount) FILTER (WHERE b.book = 'sales' AND b.amount > 0), 0) AS refunded
       FROM found AS f JOIN shop.order_payment AS p ON p.account_id = f.account_id AND p.order_id = f.id
       JOIN holdfast.ledger AS b ON b.account_id = p.account_id AND b.payment = p.payment_id) AS b;
-SELECT count(*) FROM holdfast.verify()
+SELECT (SELECT count(*) FROM holdfast.verify()) + (SELECT count(*) FROM shop.verify())

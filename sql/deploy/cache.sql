@@ -8,8 +8,9 @@
 --
 --   product:{id}                          GET of a product; everything in it, SKUs and images included
 --   category:{id}, merchant:{id}          GET of one
---   sale:{id}                             GET of a sale; its state follows from the clock and its stock, so for seconds only
---   tag:products                          lists of all products, searches, related products
+--   sale:{id}                             GET of a sale, which shows its product and SKU too: depends on tag:products besides;
+--                                         its state follows from the clock and its stock, so for seconds only
+--   tag:products                          lists of all products and of sales, searches, related products
 --   tag:merchant:{merchant}               lists of a merchant's products
 --   tag:category:{category}               lists of a category with all below it
 --   tag:categories, tag:sales, tag:merchant-sales:{merchant}
@@ -28,8 +29,11 @@ SELECT holdfast.watch('shop.sku', 'product:{product_id}');
 SELECT holdfast.watch('shop.image', 'product:{product_id}');
 -- A row for each category that shows a product, with its version, which counts whatever else lists show of it.
 SELECT holdfast.watch('shop.product_category', 'tag:category:{category_id}');
+SELECT holdfast.watch('shop.bought_together', 'product:{product_id}');
 SELECT holdfast.watch('shop.category', 'category:{id}', 'tag:categories');
 SELECT holdfast.watch('shop.merchant', 'merchant:{id}');
-SELECT holdfast.watch('shop.sale', 'sale:{id}', 'tag:sales', 'tag:merchant-sales:{merchant_id}');
+-- Sweeps note in a sale that they have been there, which shows nowhere.
+SELECT holdfast.watch('shop.sale', 'sale:{id} ON version,preheated_at,closed_at', 'tag:sales ON version,preheated_at,closed_at',
+    'tag:merchant-sales:{merchant_id} ON version,preheated_at,closed_at');
 
 COMMIT;

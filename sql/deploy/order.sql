@@ -16,6 +16,7 @@ CREATE TABLE shop.order (
     placed_at   timestamptz NOT NULL,
     changed_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
+    pay_by      timestamptz NOT NULL DEFAULT 'infinity',
     sale_id     bigint,
     lines       integer     NOT NULL,
     version     integer     NOT NULL DEFAULT 1,
@@ -34,6 +35,7 @@ CREATE INDEX order_expiry_idx ON shop.order (expires_at) WHERE status = 'pending
 COMMENT ON TABLE shop.order IS 'What an account buys of a merchant. Amounts are in minor units of the currency.';
 COMMENT ON COLUMN shop.order.id IS 'UUID version 7, and the owner of its holds.';
 COMMENT ON COLUMN shop.order.expires_at IS 'Until when it can be paid: the deadline of its holds; infinity while a payment is under way, and once paid.';
+COMMENT ON COLUMN shop.order.pay_by IS 'Until when it could be paid when it was placed; it never changes. infinity: it was paid elsewhere.';
 COMMENT ON COLUMN shop.order.channel IS 'Where it comes from if not from here, and reference its number there.';
 COMMENT ON COLUMN shop.order.version IS 'Counts changes; its ETag.';
 

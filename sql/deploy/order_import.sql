@@ -295,7 +295,7 @@ BEGIN
                 -- The latest earlier sale; one at the same price before others.
                 SELECT l.order_id, l.line, op.payment_id, max(l.quantity - l.returned) OVER () AS most,
                        l.quantity - l.returned >= v_asked.quantity AS has_units,
-                       p.captured - p.refunding - p.refunded >= v_asked.quantity::numeric * v_asked.price AS has_money
+                       p.captured - p.refunding - p.refunded >= v_asked.quantity::numeric * v_asked.price AND v_asked.price <= l.unit_price AS has_money
                 INTO v_sale
                 FROM shop.order_line AS l
                 JOIN shop.order AS o ON o.account_id = l.account_id AND o.id = l.order_id
@@ -336,7 +336,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION shop.import_returns(bigint, text, text[], text[], text[], bigint[], bigint[], timestamptz[]) IS
-'Takes over cancellations of a channel, one element for each line: p_references are their own numbers, all lines of one in one call; quantities and unit prices are positive. Each line is matched to one line of an earlier order of the same customer and SKU that has so many units, and its payment so much money, left: at the same price if there is one, else the latest. Units return to stock, the money is refunded. Verdicts, in order: returned; known (imported before; nothing changes); else why not: HS310 unknown code, HS312 no such sale, HS307 more than is left of it, HF030 more money than is left, HS010 missing, HS012, HS014 out of range. Raises for the call as a whole: HS004, HS012 channel, HF005 arrays, 40001 try again.';
+'Takes over cancellations of a channel, one element for each line: p_references are their own numbers, all lines of one in one call; quantities and unit prices are positive. Each line is matched to one line of an earlier order of the same customer and SKU that has so many units, and its payment so much money, left: at the same price if there is one, else the latest. Units return to stock, the money is refunded. Verdicts, in order: returned; known (imported before; nothing changes); else why not: HS310 unknown code, HS312 no such sale, HS307 more than is left of it, HF030 more money than it was sold for, or than is left, HS010 missing, HS012, HS014 out of range. Raises for the call as a whole: HS004, HS012 channel, HF005 arrays, 40001 try again.';
 
 RESET ROLE;
 SELECT holdfast.add_provider('external');

@@ -41,6 +41,15 @@ BEGIN
             PERFORM shop.enqueue('payment_received', jsonb_build_object('account_id', p_account::text, 'order_id', p_owner, 'payment_id', p_payment));
         END IF;
     ELSE
+        -- What was promised when the order was placed stands, whatever a declined payment has left.
+        IF v_order.pay_by > clock_timestamp() AND v_order.pay_by < 'infinity'
+           AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = p_owner AND h.state = 'held' AND h.expires_at < v_order.pay_by OFFSET 0) THEN
+            BEGIN
+                PERFORM holdfast.extend(p_owner, v_order.pay_by - clock_timestamp());
+            EXCEPTION WHEN OTHERS THEN
+                NULL; -- their lifetime is over, or they are gone: the deadline is what it is
+            END;
+        END IF;
         SELECT coalesce(min(h.expires_at), clock_timestamp()) INTO v_deadline
         FROM holdfast.holds AS h WHERE h.owner = p_owner AND h.state IN ('held', 'pinned');
         UPDATE shop.order AS o SET expires_at = v_deadline, version = o.version + 1, changed_at = clock_timestamp()

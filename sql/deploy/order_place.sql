@@ -161,6 +161,8 @@ BEGIN
     FROM (SELECT o.*, CASE
               WHEN o.lines IS NULL THEN ARRAY['HS012', '/items', 'wanted: 1 to 200 lines']
               WHEN o.missing IS NOT NULL THEN ARRAY['HS303', '/items/' || o.missing || '/sku_id', '']
+              WHEN EXISTS (SELECT FROM shop.merchant AS m JOIN shop.account AS a ON a.id = m.account_id
+                           WHERE m.id = o.merchant AND a.suspended_at IS NOT NULL) THEN ARRAY['HS303', '/items', 'the merchant is suspended']
               WHEN o.merchant <> o.other_merchant THEN ARRAY['HS301', '/items', '']
               WHEN o.currency <> o.other_currency THEN ARRAY['HS302', '/items', '']
               WHEN o.total > 1000000000000000 THEN ARRAY['HS014', '/items', 'the total is ' || o.total || '; at most 1000000000000000']
@@ -199,8 +201,8 @@ BEGIN
             v_details[v_fault.i] := CASE v_fault.code WHEN 'HF001' THEN 'left: ' || v_fault.available WHEN 'HF002' THEN 'left: 0' END;
         END LOOP;
 
-        INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, lines, status, currency)
-        SELECT p_account, o.id, o.merchant, o.total, v_now, v_now, v_expires_at, o.lines, 'pending_payment', o.currency
+        INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, pay_by, lines, status, currency)
+        SELECT p_account, o.id, o.merchant, o.total, v_now, v_now, v_expires_at, v_expires_at, o.lines, 'pending_payment', o.currency
         FROM unnest(v_ids, v_merchants, v_currencies, v_order_totals, v_order_lines, v_codes) AS o (id, merchant, currency, total, lines, code)
         WHERE o.code IS NULL;
         INSERT INTO shop.order_line (account_id, order_id, sku_id, stock_id, product_id, quantity, unit_price, amount, line, code, title)
@@ -223,6 +225,6 @@ BEGIN
     ORDER BY o.i;
 END $$;
 COMMENT ON FUNCTION shop.place_orders(bigint, integer, integer[], integer[], bigint[], bigint[], bigint[], text) IS
-'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed into the first of them); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue: {account_ids, order_ids}, an element for each order.';
+'Places p_orders orders of an account. The arrays have an element for each line: its order (from 0), its number in it, SKU and quantity (1 to 10^6; lines of an order with the same SKU are summed into the first of them); p_totals one for each order, what the buyer takes its total for, or NULL. Gives a verdict for each: 00000 placed, waiting for payment until shop.pay_within() from now; HS301 several merchants, HS302 several currencies, HS303 not for sale, or its merchant is suspended, HS304 another total, HS012 no lines, HS014 the total is above 10^15, HF001 or HF002 not enough in stock, 55P03 somebody else was at the stock too long; pointer is within the order. p_policy: valid_rows places what can be placed; all_or_nothing everything or nothing (HF016 for the innocent). Puts one job order_placed into the queue: {account_ids, order_ids}, an element for each order.';
 
 COMMIT;

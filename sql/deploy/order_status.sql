@@ -143,15 +143,16 @@ DECLARE
     v_cancelled integer;
     v_released integer := 0;
 BEGIN
+    -- OFFSET 0 makes the planner look at the holds of each order, one by one, instead of at all holds there are.
     -- The common case: the holds are dead as well, and nobody can want them before the order any more.
     WITH due AS MATERIALIZED (
         SELECT o.account_id, o.id FROM shop.order AS o
         WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
-          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed'))
+          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
         ORDER BY o.expires_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
     cancelled AS (
         UPDATE shop.order AS o SET status = 'cancelled', version = o.version + 1, changed_at = v_now
-        FROM due AS d WHERE o.account_id = d.account_id AND o.id = d.id AND o.status = 'pending_payment' AND o.expires_at <= v_now
+        FROM due AS d WHERE o.account_id = d.account_id AND o.id = d.id
         RETURNING o.account_id, o.id, o.version, o.expires_at, o.sale_id),
     told AS (
         INSERT INTO shop.order_event (account_id, order_id, n, happened_at, from_status, to_status, action)
@@ -170,8 +171,8 @@ BEGIN
         FOR v_alive IN
             SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
             WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
-              AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held')
-              AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed'))
+              AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held' OFFSET 0)
+              AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed') OFFSET 0)
             ORDER BY o.expires_at LIMIT greatest(p_limit - v_cancelled, 0)
         LOOP
             IF v_alive.sale_id IS NOT NULL THEN
@@ -187,7 +188,7 @@ BEGIN
             PERFORM shop.change_order(v_alive.account_id, v_alive.id, 'expire');
             v_released := v_released + 1;
         END LOOP;
-    EXCEPTION WHEN SQLSTATE 'HF006' OR SQLSTATE 'HF007' OR SQLSTATE 'HF008' OR SQLSTATE 'HF009' OR serialization_failure THEN
+    EXCEPTION WHEN SQLSTATE 'HF006' OR SQLSTATE 'HF007' OR SQLSTATE 'HF008' OR SQLSTATE 'HF009' OR serialization_failure OR deadlock_detected OR lock_not_available THEN
         v_released := 0;
     END;
     RETURN v_cancelled + v_released;

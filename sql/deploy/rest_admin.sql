@@ -1,5 +1,6 @@
 -- Deploy shop:rest_admin to pg
 -- requires: job_report
+-- requires: sale_purchase
 --
 -- The routes of administrators, and shop.verify(): the invariants of the shop, each true in every snapshot, because what
 -- it compares is written in one transaction. It is one query, so it takes one snapshot, and reads the extension's views
@@ -43,6 +44,15 @@ CREATE FUNCTION shop.verify() RETURNS TABLE (invariant text, detail text)
         WHERE o.status IN ('paid', 'shipped', 'completed', 'returned') AND o.channel IS NULL
           AND NOT EXISTS (SELECT FROM holdfast.payments AS p
                           WHERE p.account_id = o.account_id AND p.owner = o.id AND p.captured >= o.total AND p.currency = o.currency)
+        UNION ALL
+        SELECT 'what counts against the limit of an account is what it has ordered in the sale', format('account %s, sale %s: counted %s, ordered %s',
+            coalesce(b.account_id, q.account_id), coalesce(b.sale_id, q.sale_id), b.bought, q.quantity)
+        FROM (SELECT x.account_id, x.sale_id, x.bought FROM shop.sale_buyer AS x WHERE x.bought > 0) AS b
+        FULL JOIN (SELECT o.account_id, o.sale_id, sum(l.quantity) AS quantity
+                   FROM shop.order AS o JOIN shop.order_line AS l ON l.account_id = o.account_id AND l.order_id = o.id
+                   WHERE o.sale_id IS NOT NULL AND o.status <> 'cancelled' GROUP BY o.account_id, o.sale_id) AS q
+            ON q.account_id = b.account_id AND q.sale_id = b.sale_id
+        WHERE b.bought IS DISTINCT FROM q.quantity
         UNION ALL
         SELECT 'the keys of unfinished jobs are taken, and no others',
                format('key %s: job %s, taken by %s', coalesce(j.key, k.key), coalesce(j.id::text, 'none'), coalesce(k.job_id::text, 'none'))

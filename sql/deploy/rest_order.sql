@@ -14,11 +14,12 @@ CREATE FUNCTION shop.orders_json(p_account bigint, p_orders uuid[]) RETURNS TABL
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT o.id, o.version, json_build_object('id', o.id, 'status', o.status, 'merchant_id', o.merchant_id::text, 'items', l.items, 'total', o.total,
+    -- Cancelled by the clock alone, it has the version that the sweep will write.
+    SELECT o.id, o.version + (o.status = 'cancelled' AND o.written = 'pending_payment')::integer, json_build_object('id', o.id, 'status', o.status, 'merchant_id', o.merchant_id::text, 'items', l.items, 'total', o.total,
         'currency', o.currency, 'placed_at', shop.json_time(o.placed_at),
         'expires_at', CASE WHEN o.status = 'pending_payment' THEN shop.json_time(o.expires_at) END,
         'sale_id', o.sale_id::text, 'channel', o.channel, 'reference', o.reference)
-    FROM (SELECT r.account_id, r.id, r.version, shop.effective_status(r.status, r.expires_at) AS status, r.merchant_id, r.total, r.currency,
+    FROM (SELECT r.account_id, r.id, r.version, shop.effective_status(r.status, r.expires_at) AS status, r.status AS written, r.merchant_id, r.total, r.currency,
                  r.placed_at, r.expires_at, r.sale_id, r.channel, r.reference
           FROM unnest(p_orders) AS w (id) JOIN shop.order AS r ON r.account_id = p_account AND r.id = w.id) AS o
     CROSS JOIN LATERAL (
@@ -45,10 +46,11 @@ CREATE FUNCTION shop.find_order(p_actor bigint, p_order uuid, p_who text DEFAULT
 DECLARE
     v_order shop.order;
     v_is_admin boolean;
+    v_is_merchant boolean;
     v_is text[] := ARRAY[]::text[];
 BEGIN
     PERFORM shop.require_actor(p_actor);
-    v_is_admin := EXISTS (SELECT FROM shop.account AS a WHERE a.id = p_actor AND 'admin' = ANY (a.roles));
+    SELECT 'admin' = ANY (a.roles), 'merchant' = ANY (a.roles) INTO v_is_admin, v_is_merchant FROM shop.account AS a WHERE a.id = p_actor;
     SELECT o.* INTO v_order FROM shop.order AS o WHERE o.account_id = p_actor AND o.id = p_order;
     IF FOUND THEN
         v_is := ARRAY['user'];
@@ -58,11 +60,11 @@ BEGIN
         FROM shop.merchant AS m CROSS JOIN LATERAL (SELECT r.* FROM shop.order AS r WHERE r.merchant_id = m.id AND r.id = p_order OFFSET 0) AS o;
     ELSE
         SELECT o.* INTO v_order FROM shop.merchant AS m JOIN shop.order AS o ON o.merchant_id = m.id
-        WHERE m.account_id = p_actor AND o.id = p_order;
+        WHERE m.account_id = p_actor AND o.id = p_order AND v_is_merchant;
     END IF;
     IF v_is_admin THEN
         v_is := v_is || ARRAY['admin', 'merchant'];
-    ELSIF EXISTS (SELECT FROM shop.merchant AS m WHERE m.account_id = p_actor AND m.id = v_order.merchant_id) THEN
+    ELSIF v_is_merchant AND EXISTS (SELECT FROM shop.merchant AS m WHERE m.account_id = p_actor AND m.id = v_order.merchant_id) THEN
         v_is := v_is || 'merchant'::text;
     END IF;
     IF v_order.id IS NULL OR v_is = '{}' THEN
@@ -223,11 +225,10 @@ BEGIN
     v_reply.replayed := false;
     SELECT json_build_object('items', coalesce(json_agg(json_build_object('id', o.id, 'status', shop.effective_status(o.status, o.expires_at),
                'merchant_id', o.merchant_id::text, 'lines', o.lines, 'total', o.total, 'currency', o.currency, 'placed_at', shop.json_time(o.placed_at),
-               'sale_id', o.sale_id::text, 'channel', o.channel, 'reference', o.reference) ORDER BY o.i), '[]'),
+               'sale_id', o.sale_id::text, 'channel', o.channel, 'reference', o.reference) ORDER BY o.ordinality), '[]'),
            'next', CASE WHEN cardinality(v_orders) > v_limit THEN shop.cursor_of(v_sort, v_orders[v_limit].id::text) END)
     INTO v_reply.body
-    FROM unnest(v_orders[:v_limit]) WITH ORDINALITY AS o (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, sale_id, lines, version,
-                                                         status, currency, channel, reference, country, i);
+    FROM unnest(v_orders[:v_limit]) WITH ORDINALITY AS o;
     RETURN v_reply;
 END $$;
 COMMENT ON FUNCTION rest.order_list(bigint, jsonb) IS
@@ -304,7 +305,7 @@ BEGIN
     SELECT array_agg(shop.integer_field(i.value, 'line', 1, 2147483647, true, '/items/' || i.n - 1) ORDER BY i.n),
            array_agg(shop.integer_field(i.value, 'quantity', 1, 1000000000, true, '/items/' || i.n - 1) ORDER BY i.n)
     INTO v_lines, v_quantities FROM jsonb_array_elements(v_items) WITH ORDINALITY AS i (value, n);
-    SELECT r.* INTO v_return FROM shop.return_order(v_order.account_id, p_id, shop.key_by(p_actor, p_key), v_lines, v_quantities, NULL, p_actor,
+    SELECT r.* INTO v_return FROM shop.return_order(v_order.account_id, p_id, shop.key_by('return', p_actor, p_key), v_lines, v_quantities, NULL, p_actor,
                            v_reason) AS r;
     v_reply := shop.order_reply(v_order.account_id, p_id);
     v_reply.body := (v_reply.body::jsonb || jsonb_build_object('refund', CASE WHEN v_return.call IS NOT NULL THEN jsonb_build_object(
@@ -314,12 +315,12 @@ END $$;
 COMMENT ON FUNCTION rest.order_return(bigint, uuid, text, jsonb) IS
 'POST /v1/orders/{id}/returns, by its merchant: {items?: [{line, quantity}], reason?}; without items all that has not come back yet → 200 the order, with refund {payment_id, refund, amount} or null. Errors: HS001 to HS004, HS008 to HS015 body, HS305 its status, HS307 more than was bought, HF019, HF021, HF022 Idempotency-Key.';
 
-CREATE FUNCTION shop.key_by(p_actor bigint, p_key text) RETURNS text
+CREATE FUNCTION shop.key_by(p_operation text, p_actor bigint, p_key text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN 'by-' || p_actor || '-' || encode(sha256(convert_to(p_key, 'UTF8')), 'hex');
+    RETURN p_operation || '-by-' || p_actor || '-' || encode(sha256(convert_to(p_key, 'UTF8')), 'hex');
 END $$;
-COMMENT ON FUNCTION shop.key_by(bigint, text) IS 'The key of what an actor does to a payment of another account: keys are unique in the account of the payment, and two merchants may choose the same.';
+COMMENT ON FUNCTION shop.key_by(text, bigint, text) IS 'The key of what an actor does to a payment of another account: keys are unique in the account of the payment, and two merchants may choose the same, or one of them for two operations.';
 
 CREATE FUNCTION shop.payment_reply(p_account bigint, p_payment uuid, p_status integer) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -392,7 +393,7 @@ BEGIN
         RETURN v_reply;
     END IF;
     PERFORM shop.check_fields(p_body, '{amount,reason}');
-    PERFORM FROM holdfast.refund_payment(v_account, p_id, shop.key_by(p_actor, p_key),
+    PERFORM FROM holdfast.refund_payment(v_account, p_id, shop.key_by('refund', p_actor, p_key),
         shop.integer_field(p_body, 'amount', 1, 1000000000000000, false), NULL,
         shop.text_field(p_body, 'reason', 200, false));
     v_reply := shop.payment_reply(v_account, p_id, 202);

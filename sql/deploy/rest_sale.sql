@@ -223,7 +223,7 @@ BEGIN
     SELECT o.account_id, o.id, json_build_object('id', o.id, 'status', 'pending_payment', 'merchant_id', o.merchant_id::text,
         'items', json_build_array(json_build_object('line', i.line, 'sku_id', i.sku_id::text, 'product_id', i.product_id::text, 'code', i.code,
             'title', i.title, 'quantity', i.quantity, 'unit_price', i.unit_price, 'amount', i.amount, 'returned', 0)),
-        'total', o.total, 'currency', o.currency, 'placed_at', shop.json_time(o.placed_at), 'expires_at', shop.json_time(o.placed_at + shop.pay_within()),
+        'total', o.total, 'currency', o.currency, 'placed_at', shop.json_time(o.placed_at), 'expires_at', shop.json_time(o.pay_by),
         'sale_id', o.sale_id::text, 'channel', o.channel, 'reference', o.reference)
     FROM unnest(p_accounts, p_orders) AS w (account_id, id)
     JOIN shop.order AS o ON o.account_id = w.account_id AND o.id = w.id

@@ -27,9 +27,6 @@ COMMENT ON COLUMN shop.sale_buyer.bought IS 'Units of the orders that have not e
 COMMENT ON COLUMN shop.sale_buyer.allowed IS 'The limit of the sale, which does not change once it can be bought in.';
 COMMENT ON COLUMN shop.sale_buyer.quantities IS 'Units of each order; negative once it has ended unpaid.';
 
--- Buyers are looked up by the few that are suspended, not one by one among all accounts.
-CREATE INDEX account_suspended_idx ON shop.account (id) WHERE suspended_at IS NOT NULL;
-
 CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
@@ -39,13 +36,13 @@ BEGIN
           JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id) AS d ON d.account_id = b.account_id AND d.sale_id = b.sale_id
     ORDER BY b.sale_id, b.account_id FOR NO KEY UPDATE OF b;
     UPDATE shop.sale_buyer AS b
-    SET quantities = ARRAY(SELECT CASE WHEN u.id = ANY (p_orders) THEN -abs(u.quantity) ELSE u.quantity END
+    SET quantities = ARRAY(SELECT CASE WHEN u.id = ANY (d.ids) THEN -abs(u.quantity) ELSE u.quantity END
                            FROM unnest(b.order_ids, b.quantities) WITH ORDINALITY AS u (id, quantity, i) ORDER BY u.i),
         bought = (SELECT coalesce(sum(u.quantity), 0) FROM unnest(b.order_ids, b.quantities) AS u (id, quantity)
-                  WHERE u.quantity > 0 AND u.id <> ALL (p_orders))
-    FROM (SELECT DISTINCT o.account_id, o.sale_id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
-          JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id) AS d
-    WHERE d.account_id = b.account_id AND d.sale_id = b.sale_id AND b.order_ids && p_orders;
+                  WHERE u.quantity > 0 AND u.id <> ALL (d.ids))
+    FROM (SELECT o.account_id, o.sale_id, array_agg(o.id) AS ids FROM unnest(p_accounts, p_orders) AS u (account_id, id)
+          JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id GROUP BY o.account_id, o.sale_id) AS d
+    WHERE d.account_id = b.account_id AND d.sale_id = b.sale_id AND b.order_ids && d.ids;
 END $$;
 COMMENT ON FUNCTION shop.orders_ended(bigint[], uuid[]) IS
 'Called with orders of sales that end without having been paid: their buyers may buy as much again. Called twice for an order it does nothing the second time.';
@@ -64,7 +61,7 @@ BEGIN
         CROSS JOIN LATERAL unnest(b.order_ids, b.quantities) AS u (id, quantity)
         JOIN shop.order AS o ON o.account_id = b.account_id AND o.id = u.id
         WHERE u.quantity > 0 AND o.status = 'pending_payment' AND o.expires_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed'))
+          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
         ORDER BY o.account_id, o.id FOR NO KEY UPDATE OF o SKIP LOCKED
     LOOP
         PERFORM shop.orders_ended(ARRAY[v_order.account_id], ARRAY[v_order.id]);
@@ -138,13 +135,15 @@ BEGIN
         -- Which lines are let in: those without a code.
         WITH sale AS MATERIALIZED (
             SELECT n.id, n.per_account_limit AS allowed,
-                   CASE WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402' ELSE shop.sale_refusal(n.state) END AS code
+                   CASE WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402'
+                        WHEN p.published_at IS NULL OR o.suspended_at IS NOT NULL THEN 'HS303' ELSE shop.sale_refusal(n.state) END AS code
             FROM shop.sale_now AS n JOIN shop.sku AS k ON k.id = n.sku_id JOIN shop.product AS p ON p.id = k.product_id
+            JOIN shop.merchant AS m ON m.id = n.merchant_id JOIN shop.account AS o ON o.id = m.account_id
             WHERE n.id = ANY (p_sales)),
         keys AS MATERIALIZED (SELECT array_to_string(p_keys, '') COLLATE "C" ~ '[^\x21-\x7e]' AS are_odd)
         SELECT array_agg(j.code), count(j.code) INTO v_codes, v_count
-        FROM (SELECT CASE WHEN EXISTS (SELECT FROM shop.account AS a WHERE a.id = l.account_id AND a.suspended_at IS NOT NULL) THEN 'HS002'
-                          WHEN l.account_id IS NULL THEN 'HS001'
+        FROM (SELECT CASE WHEN a.id IS NULL THEN 'HS001'
+                          WHEN a.suspended_at IS NOT NULL THEN 'HS002'
                           WHEN l.key IS NULL OR length(l.key) NOT BETWEEN 8 AND 255 THEN 'HF019'
                           WHEN k.are_odd AND l.key COLLATE "C" ~ '[^\x21-\x7e]' THEN 'HF019'
                           WHEN l.quantity IS NULL OR l.quantity < 1 THEN 'HF003'
@@ -153,6 +152,7 @@ BEGIN
                           WHEN l.quantity > s.allowed THEN 'HS404' END AS code
               FROM keys AS k CROSS JOIN unnest(p_accounts, p_keys, p_sales, p_quantities) WITH ORDINALITY AS l (account_id, key, sale_id, quantity, i)
               LEFT JOIN sale AS s ON s.id = l.sale_id
+              LEFT JOIN shop.account AS a ON a.id = l.account_id
               ORDER BY l.i) AS j;
 
         -- Take the rows of their buyers: one line of each buyer in a pass, as long as there are lines that fit.
@@ -241,8 +241,8 @@ BEGIN
         IF v_accounts IS NOT NULL THEN
             -- All holds of a call have one deadline.
             SELECT h.expires_at INTO STRICT v_expires_at FROM holdfast.holds AS h WHERE h.owner = v_orders[1];
-            INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, sale_id, lines, status, currency)
-            SELECT l.account_id, l.id, s.merchant_id, s.price * l.quantity, v_expires_at - v_ttl, v_expires_at - v_ttl, v_expires_at, s.id, 1,
+            INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, pay_by, sale_id, lines, status, currency)
+            SELECT l.account_id, l.id, s.merchant_id, s.price * l.quantity, v_expires_at - v_ttl, v_expires_at - v_ttl, v_expires_at, v_expires_at, s.id, 1,
                    'pending_payment', s.currency
             FROM unnest(v_accounts, v_orders, v_sales, v_quantities) AS l (account_id, id, sale_id, quantity) JOIN shop.sale AS s ON s.id = l.sale_id;
             INSERT INTO shop.order_line (account_id, order_id, sku_id, stock_id, product_id, quantity, unit_price, amount, line, code, title)
@@ -275,7 +275,7 @@ BEGIN
               LEFT JOIN LATERAL (SELECT array_position(b.keys, p_keys[l.i] COLLATE "C") AS i) AS k ON true
               ORDER BY l.n) AS o;
         SELECT r_lines || array_agg(coalesce(v_numbers[l.i], l.i)), r_verdicts || array_agg(l.code),
-               r_orders || array_agg(CASE WHEN l.code = '00000' THEN l.id END), r_expires || array_agg(CASE WHEN l.code = '00000' THEN o.placed_at + v_ttl END),
+               r_orders || array_agg(CASE WHEN l.code = '00000' THEN l.id END), r_expires || array_agg(CASE WHEN l.code = '00000' THEN o.pay_by END),
                r_replayed || array_agg(l.code = '00000'), r_available || array_agg(CASE WHEN l.code = 'HS403' THEN 0 END),
                v_short_sales || coalesce(array_agg(p_sales[l.i]) FILTER (WHERE l.code = 'HS403'), '{}')
         INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, v_short_sales
@@ -307,7 +307,7 @@ BEGIN
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. That an account exists is for the caller to know, who has authenticated it. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
                               OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean)

@@ -269,9 +269,10 @@ COMMENT ON FUNCTION shop.close_sales(integer, boolean) IS
 CREATE OR REPLACE FUNCTION shop.units_returned(p_stocks bigint[], p_quantities bigint[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- Whoever has locked the sale is about to look at its units, and waits for those that come back here.
     UPDATE shop.sale AS s SET settled_at = NULL
     FROM (SELECT z.id FROM shop.sale AS z WHERE z.id IN (SELECT u.id FROM unnest(p_stocks, p_quantities) AS u (id, units) WHERE u.units > 0)
-            AND z.settled_at IS NOT NULL ORDER BY z.id FOR NO KEY UPDATE) AS d
+            AND z.settled_at IS NOT NULL ORDER BY z.id FOR NO KEY UPDATE SKIP LOCKED) AS d
     WHERE s.id = d.id;
 END $$;
 COMMENT ON FUNCTION shop.units_returned(bigint[], bigint[]) IS 'Called with units that came back to slices of sales: close_sales() has to look there again.';

@@ -4,6 +4,7 @@ SET LOCAL ROLE shop_owner;
 SELECT holdfast.unwatch('shop.sale');
 SELECT holdfast.unwatch('shop.merchant');
 SELECT holdfast.unwatch('shop.category');
+SELECT holdfast.unwatch('shop.bought_together');
 SELECT holdfast.unwatch('shop.product_category');
 SELECT holdfast.unwatch('shop.image');
 SELECT holdfast.unwatch('shop.sku');

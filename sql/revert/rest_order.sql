@@ -7,7 +7,7 @@ DROP FUNCTION rest.payment_create(bigint, uuid, text, jsonb);
 DROP FUNCTION shop.find_payment(bigint, uuid, text);
 DROP FUNCTION shop.payment_reply(bigint, uuid, integer);
 DROP FUNCTION rest.order_return(bigint, uuid, text, jsonb);
-DROP FUNCTION shop.key_by(bigint, text);
+DROP FUNCTION shop.key_by(text, bigint, text);
 DROP FUNCTION rest.order_complete(bigint, uuid, text);
 DROP FUNCTION rest.order_ship(bigint, uuid, text);
 DROP FUNCTION rest.order_cancel(bigint, uuid, text);

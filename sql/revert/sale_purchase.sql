@@ -12,6 +12,5 @@ CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[
         SELECT;
     END;
 COMMENT ON FUNCTION shop.orders_ended(bigint[], uuid[]) IS 'Called with orders of sales that end without having been paid. Empty until sales are there.';
-DROP INDEX shop.account_suspended_idx;
 DROP TABLE shop.sale_buyer;
 COMMIT;

@@ -8,5 +8,4 @@ SELECT has_function_privilege('shop.purchase_batch(bigint[], text[], bigint[], b
 SELECT has_function_privilege('shop.purchase(bigint, text, bigint, bigint)', 'EXECUTE');
 SELECT has_function_privilege('shop.note_tickets(bigint, bigint)', 'EXECUTE'), has_function_privilege('shop.issue_tickets(bigint, bigint[], interval)', 'EXECUTE');
 SELECT 1 / (position('sale_buyer' IN prosrc) > 0)::integer FROM pg_proc WHERE oid = 'shop.orders_ended(bigint[], uuid[])'::regprocedure;
-SELECT 1 / (to_regclass('shop.account_suspended_idx') IS NOT NULL)::integer;
 ROLLBACK;

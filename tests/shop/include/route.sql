@@ -54,7 +54,7 @@ INSERT INTO thing VALUES ('webhook', '{"type": "call.succeeded", "data": {"key":
 INSERT INTO thing SELECT 'signature', holdfast.sign_webhook('standard', secret, convert_to(thing('webhook'), 'UTF8'), 'evt_1', thing('now')::bigint)
 FROM _holdfast.webhook_secret WHERE provider = 'simulated' LIMIT 1;
 
--- who: anyone; user: whoever is logged in; authenticated: likewise, of which the application has made sure; merchant: who is one; admin; application: the web
+-- who: anyone; user: whoever is logged in; merchant: who is one; admin; application: the web
 -- application itself, as nobody; visitor: anyone, but for whoever is suspended; newcomer: who is no merchant yet. Or those whose thing it
 -- is. In public, seller: Mark, and an admin in his place; maker: Mark alone. And where nobody else may learn that it is there, buyer: Olga,
 -- shipper: Mark or an admin, party: all three.
@@ -132,7 +132,7 @@ INSERT INTO route VALUES
     ('sale_close', 'seller', ARRAY[$$thing('sale')$$]),
     ('sale_ticket', 'user', ARRAY[$$thing('sale')$$]),
     ('sale_purchase', 'user', ARRAY[$$thing('sale')$$, $$'key-0001'$$, $$'{"ticket": "x", "quantity": 1}'$$]),
-    ('sale_purchase_batch', 'authenticated', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
+    ('sale_purchase_batch', 'user', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
     ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]);
 
 -- The arguments of each as literals of their types, without the actor.
