@@ -36,17 +36,17 @@ CREATE FUNCTION shop.merchant_json(p_merchant shop.merchant) RETURNS json
     END;
 COMMENT ON FUNCTION shop.merchant_json(shop.merchant) IS 'A merchant as everybody sees it.';
 
-CREATE FUNCTION shop.locale_field(p_body jsonb) RETURNS text
+CREATE FUNCTION shop.locale_field(p_body jsonb, p_required boolean DEFAULT false) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_locale CONSTANT text := shop.text_field(p_body, 'locale', 35, p_body ? 'locale');
+    v_locale CONSTANT text := shop.text_field(p_body, 'locale', 35, p_required);
 BEGIN
     IF v_locale !~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$' THEN
         PERFORM shop.refuse('HS015', '/locale', 'wanted: a language tag such as en or zh-TW');
     END IF;
     RETURN v_locale;
 END $$;
-COMMENT ON FUNCTION shop.locale_field(jsonb) IS 'The language tag (BCP 47) in the field locale; NULL if it is not there. Errors: HS010 to HS013, HS015.';
+COMMENT ON FUNCTION shop.locale_field(jsonb, boolean) IS 'The language tag (BCP 47) in the field locale; NULL if it is not there. Errors: HS010 to HS013, HS015.';
 
 CREATE FUNCTION rest.account_create(p_actor bigint, p_body jsonb, p_password_hash text) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -152,7 +152,7 @@ DECLARE
 BEGIN
     PERFORM shop.require_actor(p_actor);
     PERFORM shop.check_fields(p_body, '{name,locale}');
-    v_account := shop.update_account(p_actor, shop.text_field(p_body, 'name', 200, p_body ? 'name'), shop.locale_field(p_body), p_if_match);
+    v_account := shop.update_account(p_actor, shop.text_field(p_body, 'name', 200, p_body ? 'name'), shop.locale_field(p_body, p_body ? 'locale'), p_if_match);
     RETURN ROW(200, shop.etag(v_account.version), NULL, false, shop.account_json(v_account))::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.me_update(bigint, jsonb, text) IS 'PATCH /v1/me: {name?, locale?}. 200. Errors: HS001, HS002, HS006 to HS013, HS015.';

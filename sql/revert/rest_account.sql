@@ -21,7 +21,7 @@ DROP FUNCTION rest.token_issue(bigint, bigint, text, bytea, interval);
 DROP FUNCTION shop.grant_reply(shop.refresh_family);
 DROP FUNCTION rest.login_find(bigint, text);
 DROP FUNCTION rest.account_create(bigint, jsonb, text);
-DROP FUNCTION shop.locale_field(jsonb);
+DROP FUNCTION shop.locale_field(jsonb, boolean);
 DROP FUNCTION shop.merchant_json(shop.merchant);
 DROP FUNCTION shop.account_admin_json(shop.account);
 DROP FUNCTION shop.account_json(shop.account);

@@ -1,6 +1,6 @@
 -- Opening an account, and finding it to log in.
 \ir include/begin.sql
-SELECT plan(66);
+SELECT plan(67);
 
 CREATE FUNCTION register(p_email text, p_name text DEFAULT 'Somebody', p_hash text DEFAULT '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA') RETURNS rest.reply LANGUAGE sql AS $$
     SELECT * FROM rest.account_create(NULL, jsonb_build_object('email', p_email, 'name', p_name), p_hash)
@@ -53,5 +53,6 @@ FROM rest.login_find(NULL, 'anna@example.org') AS l;
 SELECT ok(bool_and((p ->> 'status')::integer BETWEEN 400 AND 599) AND count(*) = (SELECT count(*) FROM shop.problem), 'the application can read what every code means')
 FROM rest.problems(NULL) AS r, json_array_elements(r.body) AS p;
 SELECT is(r.body ->> 'invalid_grant', NULL, 'as a list') FROM rest.problems(NULL) AS r;
+SELECT is((rest.account_create(NULL, '{"email": "null@example.org", "name": "Null", "locale": null}', '$argon2id$v=19$m=1,t=1,p=1$c2FsdHNhbHQ$aGFzaA')).status, 201, 'null is as good as absent');
 SELECT finish();
 ROLLBACK;
