@@ -10,19 +10,29 @@
 -- needs vacuum:
 --
 -- - Slots. shop.job has four slots (1 to 4) that are filled in turn, and slot 0 for what waits longer. When the slot that
---   is being filled (shop.job_head) has grown to its size, the next one that is empty becomes the head. Of a slot behind
---   the head whose jobs are mostly gone, the few that are left move to slot 0, and the slot is truncated: an old snapshot
---   does not prevent that, only an open transaction that has touched the slot itself does (shop.tend_jobs).
+--   is being filled (shop.job_head) has grown to its size, the next one that is empty becomes the head; if there is none
+--   it grows on. Of a slot behind the head whose jobs are mostly gone, the few that are left move to slot 0. Once it has
+--   been without jobs for a minute (shop.job_slot) it is truncated: an old snapshot does not prevent that, only an open
+--   transaction that has touched the slot itself does (shop.tend_jobs).
 -- - Marks. Each claim notes in shop.job_log how far it has come in its lane (kind and priority); the next one begins
 --   there instead of at the dead entries before it. Notes are only inserted, so the highest is found at once however old
 --   a snapshot is open. A mark is a hint: once a second some claim looks from the very beginning, and finds what was
 --   committed late, given back by a rollback, or skipped because somebody had it locked.
 --
+-- The minute is for pg_dump, which takes its snapshot first and locks the tables later. Whose snapshot is older than the
+-- end of the slot's last job may know that job only from the slot; by the time of the truncation he has his locks, so that
+-- it gives up. A later snapshot sees where the jobs have gone: moved, dead or done. Only the history in shop.job_log that
+-- is summed up meanwhile may be missing in a dump.
+--
 -- Slots 1 to 4 are not vacuumed: truncating does that for them, and autovacuum would only hold it up.
 --
 -- Locks: enqueueing touches the head only, claiming and finishing touch all slots; moving and truncating take ACCESS
--- EXCLUSIVE on one slot that is not the head, and give up after 250 ms. So no statement ever sees a job half moved. A key
--- is a row of shop.job_key: its unique index is what makes it unique.
+-- EXCLUSIVE on one slot that is not the head, and give up after 250 ms. So no statement ever sees a job half moved. Whoever
+-- tends holds the row of shop.job_head, and who claims jobs of a kind that is limited holds the row of the kind: locks that
+-- nobody can take but the owner's functions. A key is a row of shop.job_key: its unique index is what makes it unique. Keys
+-- are deleted and vacuumed as usual: truncating would take them from a dump, and they are small.
+--
+-- A job that is buried in shop.job_dead leaves the field token of its payload behind, for that is a secret.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -53,14 +63,26 @@ INSERT INTO shop.job_kind (kind, attempts) VALUES
     ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5);
 
 CREATE TABLE shop.job_head (
-    one  boolean  NOT NULL DEFAULT true,
-    slot smallint NOT NULL,
+    one   boolean  NOT NULL DEFAULT true,
+    slot  smallint NOT NULL,
+    later boolean  NOT NULL DEFAULT true,
     CONSTRAINT job_head_pkey PRIMARY KEY (one),
     CONSTRAINT job_head_one_check CHECK (one),
     CONSTRAINT job_head_slot_check CHECK (slot BETWEEN 1 AND 4)
 );
 COMMENT ON TABLE shop.job_head IS 'The slot of shop.job and shop.job_log that is being filled.';
+COMMENT ON COLUMN shop.job_head.later IS 'Slot 0 takes what waits longer; not so while it is being emptied: then the head does.';
 INSERT INTO shop.job_head (slot) VALUES (1);
+
+CREATE TABLE shop.job_slot (
+    slot       smallint NOT NULL,
+    emptied_at timestamptz,
+    CONSTRAINT job_slot_pkey PRIMARY KEY (slot),
+    CONSTRAINT job_slot_slot_check CHECK (slot BETWEEN 0 AND 4)
+);
+COMMENT ON TABLE shop.job_slot IS 'The slots of shop.job that wait to be truncated.';
+COMMENT ON COLUMN shop.job_slot.emptied_at IS 'When it was found to have no jobs any more; NULL: it has, or may have. All that has become of them is visible to every later snapshot.';
+INSERT INTO shop.job_slot (slot) SELECT n FROM generate_series(0, 4) AS n;
 
 CREATE TABLE shop.job_lane (
     kind     text    COLLATE "C" NOT NULL,

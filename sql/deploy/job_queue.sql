@@ -10,7 +10,8 @@
 -- The clock: once a second a claim tends the queue (tend_jobs: leases that have run out, slots; see the change job for
 -- the slots and marks) and looks at each lane from its beginning; run_periodic() tends it too, for when nobody claims.
 --
--- Locks: a row lock on each job claimed, skipping those of others. The advisory locks are only tried, never waited for.
+-- Locks: a row lock on each job claimed, skipping those of others. Those on the head, to tend, and on a kind of which only
+-- so many may run are only tried, never waited for.
 -- Enqueueing a key waits for another transaction that has just enqueued or finished the same key; a transaction that
 -- enqueues several keys takes them in ascending order.
 --
@@ -21,6 +22,34 @@
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
+
+-- Only after a conflict, so that all of the transaction that has made the key is visible. It compares with the job that it
+-- has read, for while it waits the key may become that of a job newer than its snapshot.
+CREATE FUNCTION shop.take_job_key(p_key text, p_id uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_job uuid;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RETURN false;
+    END IF;
+    SELECT u.job_id INTO v_job FROM shop.job_key AS u WHERE u.key = p_key;
+    IF NOT FOUND OR EXISTS (SELECT FROM shop.job AS j WHERE j.id = ANY (ARRAY[v_job])) THEN
+        RETURN false;
+    END IF;
+    UPDATE shop.job_key AS u SET job_id = p_id WHERE u.key = p_key AND u.job_id = v_job;
+    RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION shop.take_job_key(text, uuid) IS
+'Gives a key whose job is nowhere to another job. False if there is such a job, or the snapshot may be too old to tell.';
+
+CREATE FUNCTION shop.buried_payload(p_payload jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT CASE jsonb_typeof(p_payload) WHEN 'object' THEN p_payload - 'token' ELSE p_payload END;
+    END;
+COMMENT ON FUNCTION shop.buried_payload(jsonb) IS 'What is kept of the payload of a job that is dead or cancelled: all but the secret in its field token.';
 
 CREATE FUNCTION shop.enqueue(p_kind text, p_payload jsonb, p_key text DEFAULT NULL, p_due_at timestamptz DEFAULT NULL, p_priority integer DEFAULT 0) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -35,13 +64,13 @@ BEGIN
             PERFORM shop.refuse('HS012', '/key', 'wanted: 1 to 255 characters');
         END IF;
         INSERT INTO shop.job_key (key, job_id) VALUES (p_key, v_id) ON CONFLICT (key) DO NOTHING;
-        IF NOT FOUND THEN
+        IF NOT FOUND AND NOT shop.take_job_key(p_key, v_id) THEN
             RETURN NULL;
         END IF;
     END IF;
     FOR v_try IN 1 .. 2 LOOP
         INSERT INTO shop.job (id, due_at, enqueued_at, priority, slot, kind, key, payload)
-        SELECT v_id, greatest(p_due_at, v_now), v_now, l.priority, CASE WHEN p_due_at > v_now + interval '10 min' THEN 0 ELSE h.slot END,
+        SELECT v_id, greatest(p_due_at, v_now), v_now, l.priority, CASE WHEN h.later AND p_due_at > v_now + interval '10 min' THEN 0 ELSE h.slot END,
                l.kind, p_key, coalesce(p_payload, '{}')
         FROM shop.job_lane AS l, shop.job_head AS h
         WHERE l.kind = p_kind AND l.priority = p_priority;
@@ -59,24 +88,38 @@ END $$;
 COMMENT ON FUNCTION shop.enqueue(text, jsonb, text, timestamptz, integer) IS
 'Puts a job into the queue, in the caller''s transaction, and returns its id. p_key: unique while the job is not finished; NULL is returned if such a job is there already, waiting or running. p_due_at: not before then. p_priority: -9 to 9, higher first. Errors: HS012 key, HS014 priority or time, HS501 unknown kind.';
 
--- Leaves no job behind: what is left of a slot moves to slot 0 (of slot 0 to the head), in pieces, then it is truncated.
+-- Leaves no job behind: what is left of a slot moves to slot 0 (of slot 0 to the head), in pieces. When nothing is left, that
+-- is noted by another call, which sees all that has become of the jobs committed; a minute later the slot is truncated.
 CREATE FUNCTION shop.empty_job_slot(p_slot integer, p_head integer, p_force boolean) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
     v_piece CONSTANT integer := 5000;
+    v_patience CONSTANT interval := interval '60 s';
+    v_emptied_at timestamptz;
     v_left integer;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM (SELECT FROM shop.job_%s LIMIT $1 + 1) AS j', p_slot) INTO v_left USING v_piece;
-    IF v_left > v_piece AND NOT p_force THEN
+    SELECT s.emptied_at INTO v_emptied_at FROM shop.job_slot AS s WHERE s.slot = p_slot;
+    IF v_emptied_at > clock_timestamp() - v_patience THEN
         RETURN false;
+    END IF;
+    IF v_emptied_at IS NULL THEN
+        EXECUTE format('SELECT count(*) FROM (SELECT FROM shop.job_%s LIMIT $1 + 1) AS j', p_slot) INTO v_left USING v_piece;
+        IF v_left = 0 THEN
+            UPDATE shop.job_slot AS s SET emptied_at = clock_timestamp() WHERE s.slot = p_slot;
+            RETURN false;
+        ELSIF v_left > v_piece AND NOT p_force THEN
+            RETURN false;
+        END IF;
     END IF;
     EXECUTE format('LOCK TABLE ONLY shop.job_%s IN ACCESS EXCLUSIVE MODE', p_slot);
     EXECUTE format('WITH moved AS (DELETE FROM shop.job_%1$s WHERE ctid = ANY (ARRAY(SELECT ctid FROM shop.job_%1$s LIMIT $1)) RETURNING *)
         INSERT INTO shop.job (id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, slot, kind, key, worker, error, payload)
         SELECT id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, $2, kind, key, worker, error, payload FROM moved', p_slot)
-    USING v_piece, CASE WHEN p_slot = 0 THEN p_head ELSE 0 END;
-    EXECUTE format('SELECT count(*) FROM (SELECT FROM shop.job_%s LIMIT 1) AS j', p_slot) INTO v_left;
-    IF v_left > 0 THEN
+    USING v_piece, CASE WHEN p_slot > 0 AND (SELECT h.later FROM shop.job_head AS h) THEN 0 ELSE p_head END;
+    GET DIAGNOSTICS v_left = ROW_COUNT;
+    IF v_left > 0 OR v_emptied_at IS NULL THEN
+        UPDATE shop.job_slot AS s SET emptied_at = NULL WHERE s.slot = p_slot AND s.emptied_at IS NOT NULL;
+        UPDATE shop.job_head AS h SET later = false WHERE p_slot = 0 AND h.later;
         RETURN false;
     END IF;
     EXECUTE format('TRUNCATE shop.job_%s', p_slot);
@@ -87,31 +130,15 @@ BEGIN
             FROM shop.job_log_%s WHERE event NOT IN (''tend'', ''busy'') GROUP BY 1, 2, 3', p_slot);
         EXECUTE format('TRUNCATE shop.job_log_%s', p_slot);
     END IF;
+    UPDATE shop.job_slot AS s SET emptied_at = NULL WHERE s.slot = p_slot;
+    UPDATE shop.job_head AS h SET later = true WHERE p_slot = 0 AND NOT h.later;
     RETURN true;
 EXCEPTION WHEN lock_not_available OR object_in_use THEN
     INSERT INTO shop.job_log (slot, event, kind) VALUES (p_head, 'busy', '');
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION shop.empty_job_slot(integer, integer, boolean) IS
-'Truncates a slot of the queue that is not the head, once no more than 5,000 of its jobs are left, which move; p_force moves as many in any case. False if there are more; NULL if some transaction has the slot open: then nothing of the kind is tried again for five seconds.';
-
-CREATE FUNCTION shop.empty_job_keys() RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
-DECLARE
-    v_keys shop.job_key[];
-BEGIN
-    LOCK TABLE shop.job_key IN ACCESS EXCLUSIVE MODE;
-    v_keys := ARRAY(SELECT k FROM shop.job_key AS k LIMIT 10001);
-    IF cardinality(v_keys) > 10000 THEN
-        RETURN false;
-    END IF;
-    TRUNCATE shop.job_key;
-    INSERT INTO shop.job_key (key, job_id) SELECT k.key, k.job_id FROM unnest(v_keys) AS k;
-    RETURN true;
-EXCEPTION WHEN lock_not_available OR object_in_use THEN
-    RETURN false;
-END $$;
-COMMENT ON FUNCTION shop.empty_job_keys() IS 'Writes the keys of unfinished jobs anew, without the dead ones, if they are not too many and nobody has the table open.';
+'Brings a slot of the queue that is not the head a step nearer to being empty: moves its jobs, once no more than 5,000 are left, p_force as many in any case; notes that it has none; truncates it after a minute without. True if it did that; NULL if some transaction has the slot open: then nothing of the kind is tried again for five seconds. Call it once in a transaction.';
 
 -- What becomes of an attempt that has failed.
 CREATE FUNCTION shop.end_attempts(p_ids uuid[], p_leases uuid[], p_reasons text[], p_final boolean) RETURNS TABLE (id uuid, dead boolean)
@@ -127,7 +154,8 @@ CREATE FUNCTION shop.end_attempts(p_ids uuid[], p_leases uuid[], p_reasons text[
             DELETE FROM shop.job_key AS u WHERE u.key = ANY (ARRAY(SELECT d.key FROM dying AS d WHERE d.key IS NOT NULL)) AND u.job_id = ANY (p_ids)
         ), buried AS (
             INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, kind, key, worker, error, payload)
-            SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, left(p_reasons[array_position(p_ids, d.id)], 2000), d.payload
+            SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, left(p_reasons[array_position(p_ids, d.id)], 2000),
+                   shop.buried_payload(d.payload)
             FROM dying AS d
         ), waiting AS (
             UPDATE shop.job AS j
@@ -161,23 +189,28 @@ DECLARE
     v_slot integer;
     v_full boolean;
     v_empty boolean;
+    v_later boolean;
     v_ids uuid[];
     v_leases uuid[];
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' OR NOT pg_try_advisory_xact_lock(hashtextextended('shop.tend_jobs', 0)) THEN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
         RETURN false;
     END IF;
-    SELECT h.slot INTO v_head FROM shop.job_head AS h;
+    SELECT h.slot, h.later INTO v_head, v_later FROM shop.job_head AS h FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
     v_full := greatest(pg_table_size(format('shop.job_%s', v_head)), pg_table_size(format('shop.job_log_%s', v_head))) > v_size;
     IF v_full THEN
         SELECT (v_head + n - 1) % 4 + 1 INTO v_next FROM generate_series(1, 3) AS n
         WHERE pg_relation_size(format('shop.job_%s', (v_head + n - 1) % 4 + 1)) = 0 AND pg_relation_size(format('shop.job_log_%s', (v_head + n - 1) % 4 + 1)) = 0
         ORDER BY n LIMIT 1;
-        IF FOUND THEN
+        v_full := NOT FOUND;
+        IF NOT v_full THEN
             UPDATE shop.job_head SET slot = v_next;
             v_head := v_next;
-            v_full := false;
         END IF;
+        v_full := v_full AND NOT EXISTS (SELECT FROM shop.job_slot AS s WHERE s.slot > 0 AND s.emptied_at IS NOT NULL);
     END IF;
     IF NOT EXISTS (SELECT FROM shop.job_log AS g WHERE g.event = 'busy' AND g.at > v_now - interval '5 s') THEN
         FOR v_slot IN
@@ -190,10 +223,7 @@ BEGIN
             v_full := false;
         END LOOP;
         IF pg_table_size('shop.job_0') > v_size THEN
-            PERFORM shop.empty_job_slot(0, v_head, false);
-        END IF;
-        IF pg_relation_size('shop.job_key') > v_size / 8 THEN
-            PERFORM shop.empty_job_keys();
+            PERFORM shop.empty_job_slot(0, v_head, NOT v_later);
         END IF;
     END IF;
 
@@ -208,7 +238,7 @@ BEGIN
     RETURN true;
 END $$;
 COMMENT ON FUNCTION shop.tend_jobs() IS
-'Ends attempts whose lease has run out, begins a new slot when the head is full (16 MB), empties those behind it, forgets old history. Claims and run_periodic() call it; it may be called at any time, by any number. False if another transaction is at it, or at another isolation level than READ COMMITTED, whose snapshot may be too old to tell that a slot is empty.';
+'Ends attempts whose lease has run out, begins a new slot when the head is full (16 MB) and another is empty, empties those behind it, forgets old history. Claims and run_periodic() call it; it may be called at any time, by any number. False if another transaction is at it, or at another isolation level than READ COMMITTED, whose snapshot may be too old to tell that a slot is empty.';
 
 CREATE FUNCTION shop.claim_jobs(p_worker text, p_kinds text[] DEFAULT NULL, p_limit integer DEFAULT 1, p_lease interval DEFAULT NULL)
     RETURNS TABLE (id uuid, lease uuid, kind text, payload jsonb, attempt integer, leased_until timestamptz, enqueued_at timestamptz)
@@ -269,7 +299,8 @@ BEGIN
         CONTINUE WHEN v_lane.round = 2 AND v_lane.kind || v_lane.priority <> ALL (v_more);
         v_quota := CASE v_lane.round WHEN 1 THEN (v_left + v_lane.lanes - 1) / v_lane.lanes ELSE v_left END;
         IF v_lane.concurrency IS NOT NULL THEN
-            CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended('shop.job_kind ' || v_lane.kind, 0));
+            PERFORM FROM shop.job_kind AS k WHERE k.kind = v_lane.kind FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
             v_quota := least(v_quota, v_lane.concurrency
                 - (SELECT count(*) FROM shop.job AS j WHERE j.kind = v_lane.kind AND j.lease IS NOT NULL AND j.leased_until > v_now));
             CONTINUE WHEN v_quota <= 0;
@@ -393,7 +424,7 @@ BEGIN
     END IF;
     DELETE FROM shop.job_key AS u WHERE u.key = v_job.key AND u.job_id = v_job.id;
     INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, cancelled, kind, key, worker, error, payload)
-    VALUES (v_job.id, v_job.enqueued_at, v_job.priority, v_job.attempts, true, v_job.kind, v_job.key, v_job.worker, v_job.error, v_job.payload);
+    VALUES (v_job.id, v_job.enqueued_at, v_job.priority, v_job.attempts, true, v_job.kind, v_job.key, v_job.worker, v_job.error, shop.buried_payload(v_job.payload));
     INSERT INTO shop.job_log (slot, event, kind) SELECT h.slot, 'cancel', v_job.kind FROM shop.job_head AS h;
 END $$;
 COMMENT ON FUNCTION shop.cancel_job(uuid) IS
@@ -412,7 +443,7 @@ BEGIN
         END IF;
         IF v_dead.key IS NOT NULL THEN
             INSERT INTO shop.job_key (key, job_id) VALUES (v_dead.key, v_dead.id) ON CONFLICT (key) DO NOTHING;
-            IF NOT FOUND THEN
+            IF NOT FOUND AND NOT shop.take_job_key(v_dead.key, v_dead.id) THEN
                 PERFORM shop.refuse('HS502');
             END IF;
         END IF;

@@ -3,7 +3,7 @@
 --
 -- Views of the queue for a monitor: what waits, runs, has failed, goes through, and who works. They read with their
 -- owner's rights and lock nothing but the slots' tables, for as long as their transaction lasts; one that stays open keeps
--- slots from being truncated. Payloads are not in them: they are for workers.
+-- slots from being truncated. Payloads are not in them: they are for workers. Who is a member of pg_monitor reads them.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -87,5 +87,8 @@ FROM (SELECT j.worker, max(j.claimed_at) AS seen_at, count(*) AS running, max(j.
 GROUP BY w.worker;
 COMMENT ON VIEW shop.job_worker IS
 'Who works: when a worker was last heard of by the jobs that he claimed, and what he did lately (as far back as shop.job_log goes). alive: he has jobs, and his lease on one is good, or was heard of within a minute. One that finds nothing to do is not heard of.';
+
+GRANT USAGE ON SCHEMA shop TO pg_monitor;
+GRANT SELECT ON shop.job_list, shop.job_waiting, shop.job_running, shop.job_failed, shop.job_throughput, shop.job_summary, shop.job_worker TO pg_monitor;
 
 COMMIT;

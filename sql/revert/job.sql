@@ -8,6 +8,7 @@ DROP TABLE shop.job_key;
 DROP TABLE shop.job_log;
 DROP TABLE shop.job;
 DROP TABLE shop.job_lane;
+DROP TABLE shop.job_slot;
 DROP TABLE shop.job_head;
 DROP TABLE shop.job_kind;
 COMMIT;

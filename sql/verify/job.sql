@@ -1,7 +1,8 @@
 -- Verify shop:job on pg
 BEGIN;
 SELECT kind, attempts, concurrency, lease, backoff, backoff_max, paused FROM shop.job_kind WHERE false;
-SELECT one, slot FROM shop.job_head WHERE false;
+SELECT one, slot, later FROM shop.job_head WHERE false;
+SELECT slot, emptied_at FROM shop.job_slot WHERE false;
 SELECT kind, priority FROM shop.job_lane WHERE false;
 SELECT id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, slot, kind, key, worker, error, payload FROM shop.job WHERE false;
 SELECT at, due_at, job_id, took, longest, jobs, priority, slot, event, kind, worker FROM shop.job_log WHERE false;

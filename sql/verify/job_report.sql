@@ -7,4 +7,5 @@ SELECT id, state, kind, error, failed_at, next_at FROM shop.job_failed WHERE fal
 SELECT minute, kind, claimed, finished, retried, died, cancelled, wait_average, wait_longest, run_average, run_longest FROM shop.job_throughput WHERE false;
 SELECT kind, waiting, running, dead, oldest_due_at, finished_hour FROM shop.job_summary WHERE false;
 SELECT worker, seen_at, running, finished, failed, alive FROM shop.job_worker WHERE false;
+SELECT 1 / (has_schema_privilege('pg_monitor', 'shop', 'USAGE') AND has_table_privilege('pg_monitor', 'shop.job_worker', 'SELECT'))::integer;
 ROLLBACK;

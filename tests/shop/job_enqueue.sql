@@ -1,6 +1,6 @@
 -- Putting jobs into the queue.
 \ir include/begin.sql
-SELECT plan(26);
+SELECT plan(30);
 INSERT INTO shop.job_kind (kind) VALUES ('test');
 
 SELECT shop.enqueue('test', '{"n": 1}') AS id \gset
@@ -27,6 +27,14 @@ UPDATE shop.job SET due_at = clock_timestamp() WHERE key = 'once';
 CREATE TEMPORARY TABLE again AS SELECT * FROM shop.claim_jobs('w', '{test}', 10);
 SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM again), ARRAY(SELECT id FROM again))), 1::bigint, 'it is finished');
 SELECT isnt(shop.enqueue('test', '{"n": 5}', 'once'), NULL, 'then the key is free');
+
+INSERT INTO shop.job_key (key, job_id) VALUES ('orphan', gen_random_uuid());
+SELECT shop.enqueue('test', '{"n": 6}', 'orphan') AS id \gset
+SELECT is((SELECT job_id FROM shop.job_key WHERE key = 'orphan'), :'id'::uuid, 'a key whose job is nowhere is taken over');
+SELECT is(shop.enqueue('test', '{"n": 7}', 'orphan'), NULL, 'once');
+UPDATE shop.job SET slot = 0 WHERE id = :'id';
+SELECT is(shop.enqueue('test', '{"n": 7}', 'orphan'), NULL, 'wherever its job has moved');
+SELECT is((SELECT count(*) FROM shop.job WHERE key = 'orphan'), 1::bigint, 'there is one job');
 
 -- Times.
 SELECT shop.enqueue('test', '{}', NULL, '2100-01-01') AS id \gset

@@ -1,6 +1,6 @@
 -- Jobs that fail: again, later, and at last not any more.
 \ir include/begin.sql
-SELECT plan(42);
+SELECT plan(50);
 INSERT INTO shop.job_kind (kind, attempts, backoff, backoff_max) VALUES ('test', 3, '10 s', '15 s');
 
 CREATE TABLE claimed AS SELECT * FROM shop.claim_jobs('w') WITH NO DATA;
@@ -69,6 +69,22 @@ SELECT is((SELECT count(*) FROM shop.heartbeat_jobs((SELECT lease FROM claimed),
 SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed), ARRAY(SELECT id FROM claimed))), 0::bigint, 'and cannot finish it');
 SELECT is((SELECT string_agg(state, ' ' ORDER BY state) FROM shop.job_list), 'cancelled cancelled dead dead', 'dead and cancelled letters are told apart');
 SELECT refuses('SELECT shop.cancel_job(gen_random_uuid())', 'HS004', 'what is not there cannot be cancelled');
+
+-- Secrets.
+CREATE FUNCTION reset() RETURNS uuid LANGUAGE sql AS $$SELECT shop.enqueue('password_reset', '{"account_id": "7", "token": "7.secret"}')$$;
+CREATE FUNCTION buried(p_id uuid) RETURNS text LANGUAGE sql AS $$SELECT payload FROM shop.job_dead WHERE id = p_id$$;
+SELECT reset() AS reset \gset
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{password_reset}') AS c, shop.fail_jobs(c.lease, ARRAY[c.id], '{no}', true) AS f WHERE f.dead), 1::bigint, 'a job with a token dies');
+SELECT is(buried(:'reset'), '{"account_id": "7"}', 'and leaves the token behind');
+SELECT reset() AS reset \gset
+UPDATE shop.job_kind SET attempts = 1 WHERE kind = 'password_reset';
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{password_reset}')), 1::bigint, 'so does one');
+UPDATE shop.job SET leased_until = clock_timestamp() - interval '1 s' WHERE id = :'reset';
+SELECT is((shop.tend_jobs(), buried(:'reset'))::text, '(t,"{""account_id"": ""7""}")', 'whose worker has died');
+SELECT reset() AS reset \gset
+SELECT lives_ok(format('SELECT shop.cancel_job(%L)', :'reset'), 'and one that is cancelled');
+SELECT is(buried(:'reset'), '{"account_id": "7"}', 'does as well');
+SELECT is(shop.buried_payload(v), v, format('nothing is taken out of %s', v)) FROM unnest('{"\"token\"","[\"token\"]"}'::jsonb[]) AS v;
 
 -- Others.
 SELECT refuses($$SELECT shop.fail_jobs(gen_random_uuid(), ARRAY[gen_random_uuid()], '{}')$$, 'HS015', 'each failure has its reason', '/reasons');

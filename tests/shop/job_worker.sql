@@ -1,6 +1,6 @@
 -- What a worker may do, and what a monitor sees.
 \ir include/begin.sql
-SELECT plan(26);
+SELECT plan(31);
 DELETE FROM shop.job_log;
 INSERT INTO shop.job_kind (kind, lease, attempts) VALUES ('test', '10 min', 2);
 SELECT count(shop.enqueue('test', to_jsonb(n), n::text)) FROM generate_series(1, 4) AS n \g /dev/null
@@ -46,5 +46,13 @@ SELECT is((SELECT bool_or(alive) FROM shop.job_worker), false, 'and no longer');
 SELECT is((SELECT oldest_due_at FROM shop.job_summary WHERE kind = 'test'), (SELECT min(due_at) FROM shop.job WHERE lease IS NULL), 'the oldest that waits is known');
 SELECT is((SELECT string_agg(v.relname || '.' || a.attname, ', ') FROM pg_class AS v JOIN pg_attribute AS a ON a.attrelid = v.oid
            WHERE v.relnamespace = 'shop'::regnamespace AND v.relkind = 'v' AND v.relname ~ '^job' AND a.attname IN ('payload', 'lease')), NULL, 'no view gives away a payload or a lease');
+SET LOCAL ROLE pg_monitor;
+SELECT is((SELECT (waiting, scheduled, running, dead)::text FROM shop.job_summary WHERE kind = 'test'), '(1,1,1,1)', 'a monitor needs no rights of the owner');
+SELECT is((SELECT count(*) FROM shop.job_list), 4::bigint, 'he sees each job');
+SELECT ok((SELECT count(*) FROM shop.job_waiting) + (SELECT count(*) FROM shop.job_running) + (SELECT count(*) FROM shop.job_failed)
+    + (SELECT count(*) FROM shop.job_throughput) + (SELECT count(*) FROM shop.job_worker) > 0, 'and whatever else there is');
+SELECT throws_ok($$SELECT FROM shop.job$$, '42501', NULL, 'but not what is in it');
+SELECT throws_ok($$SELECT FROM shop.job_dead$$, '42501', NULL, 'nor in the dead letters');
+RESET ROLE;
 SELECT finish();
 ROLLBACK;
