@@ -5,9 +5,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../crash/lib";
 use Crash;
-use Test::More tests => 7;
+use Test::More;
 
 stack('--fast', '--conf', 'shared_preload_libraries=holdfast,pg_cron', '--conf', 'cron.database_name=holdfast_test');
+plan tests => 7;
 my $root = "$FindBin::Bin/../..";
 my $deployed = `"$root/tools/deploy" 2>&1`;
 die $deployed if $?;
