@@ -53,15 +53,19 @@ CREATE FUNCTION shop.text_field(p_body jsonb, p_name text, p_max integer, p_requ
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_value CONSTANT text := shop.field(p_body, p_name, 'string', p_required, p_at) #>> '{}';
+    -- What shows nothing: white space of Unicode, of no width too, marks of direction, fillers.
+    v_blanks CONSTANT text := E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f'
+        '\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f'
+        '\u205f\u2060\u2061\u2062\u2063\u2064\u2065\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\u2800\u3000\u3164\ufe0e\ufe0f\ufeff\uffa0';
 BEGIN
-    IF length(v_value) > p_max OR length(btrim(v_value, E' \t\n\r\u00a0\u3000')) < p_min THEN
+    IF length(v_value) > p_max OR length(btrim(v_value, v_blanks)) < p_min THEN
         PERFORM shop.refuse('HS012', shop.field_pointer(p_at, p_name), format('wanted: %s to %s characters', p_min, p_max));
     ELSIF v_value ~ '[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' THEN
         PERFORM shop.refuse('HS013', shop.field_pointer(p_at, p_name), 'control characters');
     END IF;
     RETURN v_value;
 END $$;
-COMMENT ON FUNCTION shop.text_field(jsonb, text, integer, boolean, text, integer) IS 'Text of p_min (blanks at its ends not counted) to p_max characters, without control characters other than tab and line ends. Errors: HS010 to HS013.';
+COMMENT ON FUNCTION shop.text_field(jsonb, text, integer, boolean, text, integer) IS 'Text of p_min (blanks, and what shows nothing, at its ends not counted) to p_max characters, without control characters other than tab and line ends. Errors: HS010 to HS013.';
 
 CREATE FUNCTION shop.integer_field(p_body jsonb, p_name text, p_min bigint, p_max bigint, p_required boolean DEFAULT true, p_at text DEFAULT '') RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

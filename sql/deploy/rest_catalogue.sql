@@ -14,7 +14,7 @@ CREATE FUNCTION shop.image_json(p_image shop.image) RETURNS json
     BEGIN ATOMIC
         SELECT json_build_object('id', (p_image).id::text, 'state', (p_image).state, 'original', (p_image).original, 'sizes', (p_image).sizes, 'reason', (p_image).reason);
     END;
-COMMENT ON FUNCTION shop.image_json(shop.image) IS 'An image as the API shows it.';
+COMMENT ON FUNCTION shop.image_json(shop.image) IS 'An image as the API shows it to whoever may manage the product.';
 
 CREATE FUNCTION shop.product_json(p_product shop.product) RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -28,7 +28,7 @@ CREATE FUNCTION shop.product_json(p_product shop.product) RETURNS json
             'version', (p_product).version, 'created_at', shop.json_time((p_product).created_at), 'changed_at', shop.json_time((p_product).changed_at),
             'published', (p_product).published_at IS NOT NULL, 'published_at', shop.json_time((p_product).published_at));
     END;
-COMMENT ON FUNCTION shop.product_json(shop.product) IS 'A product as the API shows it, with its live SKUs and its images. Prices are in minor units of the currency.';
+COMMENT ON FUNCTION shop.product_json(shop.product) IS 'A product as the API shows it to whoever may manage it, with its live SKUs and all its images. Prices are in minor units of the currency.';
 
 CREATE FUNCTION shop.product_reply(p_product bigint, p_status integer DEFAULT 200) RETURNS rest.reply
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -168,6 +168,8 @@ CREATE FUNCTION rest.product_search(p_actor bigint, p_query jsonb) RETURNS rest.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_page record;
+    v_all record;
+    v_query record;
     v_facets json;
 BEGIN
     PERFORM shop.check_fields(p_query, '{q,category,merchant,min_price,max_price,currency,tag,in_stock,facets,limit,cursor}', '?');
@@ -179,21 +181,41 @@ BEGIN
         shop.text_field(p_query, 'currency', 3, false, '?'), shop.fold_tag(shop.text_field(p_query, 'tag', 50, false, '?')),
         shop.boolean_field(p_query, 'in_stock', false, '?'));
     IF shop.boolean_field(p_query, 'facets', false, '?') THEN
-        v_facets := shop.search_facets(v_page.found_ids);
+        -- All that passes the filters: those that the search itself does not apply are applied to a page of 300.
+        IF p_query ?| '{min_price,max_price,currency,in_stock}' THEN
+            SELECT a.product_ids AS ids, a.next_cursor IS NULL AS complete INTO STRICT v_all
+            FROM shop.search_products(p_query ->> 'q', 300, NULL, (p_query ->> 'category')::bigint, (p_query ->> 'merchant')::bigint, (p_query ->> 'min_price')::bigint,
+                                      (p_query ->> 'max_price')::bigint, p_query ->> 'currency', shop.fold_tag(p_query ->> 'tag'), (p_query ->> 'in_stock')::boolean) AS a;
+        ELSE
+            SELECT v_page.found_ids AS ids, cardinality(v_page.found_ids) <= 300 AS complete INTO STRICT v_all;
+        END IF;
+        SELECT f.facets, q.complete INTO STRICT v_query FROM shop.search_facets(v_all.ids) AS f (facets), shop.search_query(p_query ->> 'q') AS q;
+        v_facets := json_build_object('count', v_query.facets -> 'count', 'complete', v_all.complete AND v_query.complete, 'categories', v_query.facets -> 'categories',
+                                      'merchants', v_query.facets -> 'merchants', 'tags', v_query.facets -> 'tags', 'prices', v_query.facets -> 'prices');
     END IF;
     RETURN ROW(200, NULL, NULL, false, json_build_object('items', shop.product_items(v_page.product_ids), 'next', v_page.next_cursor, 'facets', v_facets))::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.product_search(bigint, jsonb) IS
-'GET /v1/search: the parameters, all text: q (1 to 200 characters, of which 8 words count), limit (1 to 100, default 20), cursor, facets (true: counts by category, merchant, tag and price), and the filters category, merchant, min_price, max_price, currency, tag, in_stock. Errors: HS009 to HS016. Definer''s rights: the API has none on tables.';
+'GET /v1/search: the parameters, all text: q (1 to 200 characters, of which 8 words count), limit (1 to 100, default 20), cursor, facets (true: counts by category, merchant, tag and price of up to 300 products that pass the filters; complete: whether these are surely all), and the filters category, merchant, min_price, max_price, currency, tag, in_stock. Errors: HS009 to HS016. Definer''s rights: the API has none on tables.';
 
 CREATE FUNCTION rest.product_get(p_actor bigint, p_id bigint) RETURNS rest.reply
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_reply rest.reply;
 BEGIN
     PERFORM shop.require_visible(p_actor, p_id);
-    RETURN shop.product_reply(p_id);
+    v_reply := shop.product_reply(p_id);
+    IF NOT shop.may_manage(p_actor, (v_reply.body ->> 'merchant_id')::bigint) THEN
+        v_reply.body := (
+            SELECT json_object_agg(f.key, CASE f.key WHEN 'images' THEN coalesce((
+                SELECT json_agg(json_build_object('id', i.value -> 'id', 'state', i.value -> 'state', 'sizes', i.value -> 'sizes') ORDER BY i.n)
+                FROM json_array_elements(f.value) WITH ORDINALITY AS i (value, n) WHERE i.value ->> 'state' = 'ready'), '[]') ELSE f.value END ORDER BY f.n)
+            FROM json_each(v_reply.body) WITH ORDINALITY AS f (key, value, n));
+    END IF;
+    RETURN v_reply;
 END $$;
 COMMENT ON FUNCTION rest.product_get(bigint, bigint) IS
-'GET /v1/products/{id}. Errors: HS004 none, or another''s draft, HS005 deleted. Definer''s rights: the API has none on tables.';
+'GET /v1/products/{id}. Images that are not ready, names of originals and reasons are shown only to whoever may manage the product: such an answer must not be cached under product:{id}. Errors: HS004 none, or another''s draft, HS005 deleted. Definer''s rights: the API has none on tables.';
 
 CREATE FUNCTION shop.require_visible(p_actor bigint, p_product bigint) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

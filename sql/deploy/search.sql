@@ -10,9 +10,10 @@
 -- consecutive characters. Documents are written by triggers in the transaction of the product, under the lock of its row.
 --
 -- How words are found: every word of a document is in a lexicon, shop.search_word. Each word that is looked for is looked
--- up there: itself, words that begin with it (from two characters on), words that contain it (from three on), and if there
--- is none, words that differ by one letter (from four on); the most frequent of them, up to 20. What is then asked of the
--- index of documents is whole words only. A new word enters the lexicon with its document, and stays; two transactions
+-- up there: itself, words that begin with it (from two characters on), words that contain it (from three on), and if none
+-- that begins with it is frequent, words that differ by one letter (from four on). What is then asked of the index of
+-- documents is whole words, the most frequent of each kind; but where twelve words or more begin with one, it is the
+-- beginning itself, as words may be of products that are gone. A new word enters the lexicon with its document, and stays; two transactions
 -- may enter the same word, which does no harm, and neither waits for the other.
 --
 -- How results are ranked: ts_rank() over all words found, plus four times that over the words as they were typed; a word
@@ -38,6 +39,8 @@ CREATE FUNCTION shop.search_tokens(p_text text) RETURNS TABLE (word text, place 
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_text text := shop.fold(p_text);
+    -- Signs of vowels and the like, which are written on letters; fold() takes the accents of Latin, Greek and Cyrillic.
+    v_marks CONSTANT text := U&'\0591-\05BD\05BF\05C1\05C2\05C7\0610-\061A\064B-\065F\0670\0900-\0963\0966-\0DF3\0E31-\0E4E\0EB1-\0ECD\0F71-\0F84\102B-\103E\17B4-\17D3';
     v_cjk CONSTANT text := U&'[\3005\3007\3041-\30FF\3100-\31BF\31F0-\31FF\3400-\9FFF\AC00-\D7A3\F900-\FAFF\+020000-\+03FFFF]';
 BEGIN
     IF octet_length(v_text) = length(v_text) THEN
@@ -49,7 +52,7 @@ BEGIN
     RETURN QUERY
     WITH t AS (
         SELECT s.w, s.n, s.w ~ ('^' || v_cjk) AS cjk, sum(CASE WHEN s.w ~ ('^' || v_cjk) THEN length(s.w) ELSE 1 END) OVER (ORDER BY s.n) AS upto
-        FROM string_to_table(btrim(regexp_replace(v_text COLLATE "und-x-icu", '[^[:alnum:]]+', ' ', 'g')), ' ') WITH ORDINALITY AS s (w, n) WHERE s.w <> '')
+        FROM string_to_table(btrim(regexp_replace(v_text COLLATE "und-x-icu", '[^[:alnum:]' || v_marks || ']+', ' ', 'g')), ' ') WITH ORDINALITY AS s (w, n) WHERE s.w <> '')
     SELECT left(t.w, 40), t.upto::integer, t.n::integer FROM t WHERE NOT t.cjk
     UNION ALL
     SELECT substr(t.w, i.i, 2), (t.upto - length(t.w) + i.i)::integer, t.n::integer FROM t, generate_series(1, length(t.w)) AS i (i) WHERE t.cjk;
@@ -222,7 +225,7 @@ CREATE FUNCTION shop.count_words() RETURNS bigint
 COMMENT ON FUNCTION shop.count_words() IS
 'Takes over how frequent words are from the statistics of the last ANALYZE. For a periodic job, once a day: search is right without it, but slower for words that are in a large part of all products. Returns how many words changed.';
 
-CREATE FUNCTION shop.search_found(p_word text) RETURNS TABLE (word text, hits integer)
+CREATE FUNCTION shop.search_found(p_word text) RETURNS TABLE (word text, hits integer, kind text)
     LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     v_word CONSTANT text COLLATE "C" := p_word;
@@ -230,67 +233,90 @@ DECLARE
     v_begins CONSTANT boolean := length(p_word) > 1 OR p_word ~ U&'[\3005-\FAFF\+020000-\+03FFFF]';
 BEGIN
     RETURN QUERY
-    SELECT f.word, max(f.hits)
-    FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word = v_word
-          UNION ALL
-          (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND w.hits > 0 AND v_begins ORDER BY w.word LIMIT 1000)
-          UNION ALL
-          (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 100)) AS f
-    GROUP BY f.word ORDER BY f.word = v_word DESC, max(f.hits) DESC, f.word LIMIT 12;
+    WITH begin AS MATERIALIZED (
+        SELECT f.word, max(f.hits) AS hits
+        FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word = v_word
+              UNION ALL
+              (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND w.hits > 0 AND v_begins ORDER BY w.word LIMIT 1000)
+              UNION ALL
+              (SELECT w.word, 0 FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 1000)) AS f
+        GROUP BY f.word)
+    SELECT b.word, b.hits, 'begin' FROM begin AS b WHERE (SELECT count(*) FROM begin) < 12
+    UNION ALL
+    -- More than can be counted are taken for very many.
+    SELECT p_word, CASE WHEN count(*) < 1000 THEN least(sum(greatest(b.hits, 1)), 1000000000) ELSE 1000000000 END::integer, 'prefix' FROM begin AS b HAVING count(*) >= 12;
     IF length(v_word) >= 3 THEN
         RETURN QUERY
-        SELECT f.word, max(f.hits)
-        FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word LIKE '%' || v_word || '%' LIMIT 500) AS f
-        WHERE NOT starts_with(f.word, v_word) GROUP BY f.word ORDER BY max(f.hits) DESC, length(f.word), f.word LIMIT 8;
+        SELECT f.word, max(f.hits), 'part'
+        FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word LIKE '%' || v_word || '%' AND NOT starts_with(w.word, v_word) LIMIT 500) AS f
+        GROUP BY f.word ORDER BY max(f.hits) DESC, length(f.word), f.word LIMIT 40;
     END IF;
-    IF length(v_word) >= 4 AND NOT EXISTS (SELECT FROM shop.search_word AS w WHERE w.word >= v_word AND w.word < v_end) THEN
+    IF length(v_word) >= 4 AND NOT EXISTS (SELECT FROM shop.search_word AS w WHERE w.word >= v_word AND w.word < v_end AND w.hits > 0) THEN
         RETURN QUERY
-        SELECT f.word, max(f.hits)
+        SELECT f.word, max(f.hits), 'near'
         FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.keys && shop.search_keys(v_word) LIMIT 500) AS f
         WHERE abs(length(f.word) - length(v_word)) <= 1 AND position(v_word IN f.word) = 0 GROUP BY f.word ORDER BY max(f.hits) DESC, f.word LIMIT 8;
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.search_found(text) IS
-'The words of the lexicon that a folded word finds: itself, those that begin with it, those that contain it, and if none begins with it those one letter away. A single character finds what begins with it only in Chinese, Japanese and Korean.';
+'What of the lexicon a folded word finds, by kind. begin: itself and words that begin with it, or prefix: all of these, where there are 12 or more; part: up to 40 that contain it; near: up to 8 one letter away, if no word that begins with it is frequent, as a word typed wrong may be in some document too. A single character finds what begins with it only in Chinese, Japanese and Korean.';
 
-CREATE FUNCTION shop.search_query(p_query text, OUT match tsquery, OUT typed tsquery, OUT widened tsquery, OUT share double precision)
+CREATE FUNCTION shop.search_query(p_query text, OUT match tsquery, OUT typed tsquery, OUT widened tsquery, OUT exact tsquery, OUT share double precision, OUT complete boolean)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_documents CONSTANT double precision := (SELECT greatest(c.reltuples, 1) FROM pg_class AS c WHERE c.oid = 'shop.search_document'::regclass);
     v_run record;
     v_words text[];
+    v_exact_words text[];
+    v_parts bigint;
     v_hits bigint;
+    v_exact text[] := '{}'::text[];
     v_match text[] := '{}'::text[];
     v_typed text[] := '{}'::text[];
     v_found text[] := '{}'::text[];
 BEGIN
+    complete := true;
     FOR v_run IN
         SELECT array_agg(t.word ORDER BY t.place) AS words, bool_and(length(t.word) <= 2 AND t.word ~ U&'^[\3005-\FAFF\+020000-\+03FFFF]') AS pairs
         FROM shop.search_tokens(left(p_query, 200)) AS t GROUP BY t.run ORDER BY t.run LIMIT 8
     LOOP
         -- Words are letters and digits only, and stand in quotes: nothing that is typed is an operator.
         IF v_run.pairs AND cardinality(v_run.words) > 1 THEN
-            v_words := v_run.words[: least(cardinality(v_run.words) - 1, 20)];
-            v_match := v_match || ('(''' || array_to_string(v_words, ''' <-> ''') || ''')');
+            v_words := ARRAY(SELECT '''' || u.w || '''' FROM unnest(v_run.words[: least(cardinality(v_run.words) - 1, 20)]) WITH ORDINALITY AS u (w, n) ORDER BY u.n);
+            v_exact_words := ARRAY[array_to_string(v_words, ' <-> ')];
+            v_match := v_match || ('(' || v_exact_words[1] || ')');
             v_typed := v_typed || v_words;
-            SELECT min(coalesce((SELECT max(w.hits) FROM shop.search_word AS w WHERE w.word = u.word COLLATE "C"), 0)) INTO v_hits FROM unnest(v_words) AS u (word);
+            SELECT min(coalesce((SELECT max(w.hits) FROM shop.search_word AS w WHERE w.word = btrim(u.word, '''') COLLATE "C"), 0)) INTO v_hits FROM unnest(v_words) AS u (word);
         ELSE
-            SELECT array_agg(f.word), sum(f.hits) INTO v_words, v_hits FROM shop.search_found(v_run.words[1]) AS f;
-            v_words := coalesce(v_words, v_run.words);
-            v_match := v_match || ('(''' || array_to_string(v_words, ''' | ''') || ''')');
-            v_typed := v_typed || v_run.words[1];
+            -- Of a frequent word, only the most frequent others that contain it: each newest document is weighed against all.
+            SELECT array_agg(a.w), array_agg(a.w) FILTER (WHERE a.kind <> 'near'), max(a.total), count(*) FILTER (WHERE a.kind = 'part')
+            INTO v_words, v_exact_words, v_hits, v_parts
+            FROM (SELECT '''' || f.word || CASE f.kind WHEN 'prefix' THEN ''':*' ELSE '''' END AS w, f.kind, f.hits,
+                         row_number() OVER (PARTITION BY f.kind ORDER BY f.n) AS n, sum(f.hits) OVER () AS total
+                  FROM shop.search_found(v_run.words[1]) WITH ORDINALITY AS f (word, hits, kind, n)) AS a
+            WHERE a.kind <> 'part' OR a.n <= 8 OR a.total <= 0.02 * v_documents OR v_documents < 3000;
+            v_typed := v_typed || ('''' || v_run.words[1] || '''');
+            v_words := coalesce(v_words, v_typed[cardinality(v_typed):]);
+            v_match := v_match || ('(' || array_to_string(v_words, ' | ') || ')');
+            complete := complete AND v_parts < 40 AND (v_hits IS NULL OR v_hits <= 0.02 * v_documents OR v_documents < 3000);
         END IF;
+        v_exact := v_exact || ('(' || array_to_string(coalesce(v_exact_words, v_words), ' | ') || ')');
         v_found := v_found || v_words;
         share := coalesce(share, 1) * least(v_hits / v_documents, 1);
     END LOOP;
     IF v_match <> '{}' THEN
         match := array_to_string(v_match, ' & ')::tsquery;
-        typed := (SELECT string_agg(DISTINCT '''' || u.w || '''', ' | ') FROM unnest(v_typed) AS u (w))::tsquery;
-        widened := (SELECT string_agg(DISTINCT '''' || u.w || '''', ' | ') FROM unnest(v_found) AS u (w))::tsquery;
+        typed := (SELECT string_agg(DISTINCT u.w, ' | ') FROM unnest(v_typed) AS u (w))::tsquery;
+        widened := (SELECT string_agg(DISTINCT u.w, ' | ') FROM unnest(v_found) AS u (w))::tsquery;
+        IF v_exact <> v_match THEN
+            exact := array_to_string(v_exact, ' & ')::tsquery;
+        END IF;
     END IF;
+    -- Of frequent words search_matches() may look at the newest documents only.
+    complete := complete AND (coalesce(share, 0) <= 0.02 OR v_documents < 3000);
 END $$;
 COMMENT ON FUNCTION shop.search_query(text) IS
-'What is asked of the index for the first 200 characters, and 8 words, of what was typed; all NULL if there is no word in it. match: each word, or what it finds; Chinese, Japanese and Korean characters side by side. typed, widened: any word as typed, or what it finds. share: about what part of all documents has all of it, if words were spread evenly.';
+'What is asked of the index for the first 200 characters, and 8 words, of what was typed; all NULL if there is no word in it. match: each word, or what it finds; Chinese, Japanese and Korean characters side by side. typed, widened: any word as typed, or what it finds. exact: match without words one letter away, where they are not all that was found. share: about what part of all documents has all of it, if words were spread evenly. complete: whether nothing was left out for being too much.';
 
 CREATE FUNCTION shop.search_statement(p_query text, p_category bigint DEFAULT NULL, p_merchant bigint DEFAULT NULL, p_tag text DEFAULT NULL, p_common boolean DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -301,6 +327,9 @@ DECLARE
     v_condition text;
     v_rank text;
     v_newest text;
+    v_exact tsquery;
+    v_filter tsquery;
+    v_statement text;
 BEGIN
     SELECT * INTO v_query FROM shop.search_query(p_query);
     IF v_query.match IS NULL THEN
@@ -308,25 +337,30 @@ BEGIN
     END IF;
     v_common := coalesce(p_common, v_query.share > 0.02 AND coalesce(p_category, p_merchant) IS NULL AND p_tag IS NULL);
     v_match := v_query.match;
-    IF p_merchant IS NOT NULL THEN
-        v_match := v_match && format('''#m%s''', p_merchant)::tsquery;
-    END IF;
-    IF p_tag IS NOT NULL THEN
-        v_match := v_match && ('''#t' || replace(replace(p_tag, '\', '\\'), '''', '''''') || '''')::tsquery;
-    END IF;
-    IF p_category IS NOT NULL THEN
-        v_match := v_match && format('''#c%s''', p_category)::tsquery;
-    END IF;
-    -- Alternatives are quicker asked one by one than of one scan that weighs each row against all of them.
+    v_exact := v_query.exact;
+    FOR v_filter IN SELECT f.f::tsquery FROM (VALUES ('''#m' || p_merchant || ''''), ('''#t' || replace(replace(p_tag, '\', '\\'), '''', '''''') || ''''),
+                                                    ('''#c' || p_category || '''')) AS f (f) WHERE f.f IS NOT NULL LOOP
+        v_match := v_match && v_filter;
+        v_exact := v_exact && v_filter;
+    END LOOP;
+    -- Alternatives are quicker asked one by one than of one scan that weighs each row against all of them, up to some number.
     v_condition := CASE WHEN v_match::text ~ '[&<]' THEN format('d.words @@ %L', v_match)
-        ELSE (SELECT string_agg(format('d.words @@ %L', w), ' OR ') FROM string_to_table(v_match::text, ' | ') AS w) END;
+        ELSE (SELECT string_agg(format('d.words @@ %L', o.w), ' OR ')
+              FROM (SELECT string_agg(s.w, ' | ' ORDER BY s.n) AS w FROM string_to_table(v_match::text, ' | ') WITH ORDINALITY AS s (w, n) GROUP BY least(s.n, 20)) AS o) END;
     v_rank := format('round((ts_rank(d.words, %L) + 4 * ts_rank(d.words, %L)) * 1e6)::integer AS rank', v_query.widened, v_query.typed);
     v_newest := format('SELECT d.product_id, %s FROM (SELECT n.product_id, n.words FROM shop.search_document AS n '
                        'ORDER BY n.published_at DESC, n.product_id DESC LIMIT %s) AS d WHERE d.words @@ %L', v_rank, CASE WHEN v_common THEN 4000 ELSE 500 END, v_match);
-    RETURN CASE WHEN v_common THEN v_newest
+    v_statement := CASE WHEN v_common THEN v_newest
         ELSE format('WITH matched AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE %s LIMIT 301) '
                     'SELECT m.product_id, m.rank FROM matched AS m UNION ALL SELECT o.product_id, o.rank FROM (%s) AS o '
                     'WHERE (SELECT count(*) FROM matched) > 300 AND o.product_id NOT IN (SELECT m.product_id FROM matched AS m)', v_rank, v_condition, v_newest) END;
+    -- What was meant by a word that is rare must not be lost among what is like it and frequent.
+    IF v_exact IS NOT NULL THEN
+        v_statement := format('WITH exact AS MATERIALIZED (SELECT d.product_id, %s FROM shop.search_document AS d WHERE d.words @@ %L LIMIT 301) '
+                              'SELECT e.product_id, e.rank FROM exact AS e UNION ALL SELECT s.product_id, s.rank FROM (%s) AS s '
+                              'WHERE s.product_id NOT IN (SELECT e.product_id FROM exact AS e)', v_rank, v_exact, v_statement);
+    END IF;
+    RETURN v_statement;
 END $$;
 COMMENT ON FUNCTION shop.search_statement(text, bigint, bigint, text, boolean) IS
 'The statement of search_matches(): rows of product_id and rank; NULL if there is no word in p_query. p_common: whether to look at the newest products only; NULL: as the frequency of the words advises.';
@@ -344,7 +378,7 @@ BEGIN
         v_found := v_found + 1;
         RETURN NEXT;
     END LOOP;
-    IF v_found < 40 AND v_statement !~ '^WITH' THEN
+    IF v_found < 40 AND v_statement !~ 'WITH matched AS' THEN
         FOR product_id, rank IN EXECUTE format('SELECT o.product_id, o.rank FROM (%s) AS o WHERE o.product_id NOT IN (SELECT n.product_id FROM (%s) AS n)',
                                                shop.search_statement(p_query, p_category, p_merchant, p_tag, false), v_statement) LOOP
             RETURN NEXT;

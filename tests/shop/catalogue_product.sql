@@ -1,6 +1,6 @@
 -- Products are written by their merchant, in one piece, and by nobody against another's change.
 \ir include/begin.sql
-SELECT plan(59);
+SELECT plan(67);
 
 CREATE FUNCTION body(p_more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
     SELECT '{"title": "Head phones", "description": "Loud", "attributes": {"color": "red"}, "tags": ["Audio", "ＡＵＤＩＯ ", "new  in"],
@@ -74,6 +74,9 @@ SELECT refuses(format('SELECT rest.product_create(ann(), body(%L))', b), s, w, p
     ('{"attributes": [1]}', 'HS011', 'attributes that are no object', '/attributes'),
     ('{"attributes": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}}', 'HS015', 'attributes six deep', '/attributes'),
     ('{"title": "  "}', 'HS012', 'a title of blanks', '/title'),
+    ('{"title": "\u200b\u2003"}', 'HS012', 'a title that shows nothing', '/title'),
+    ('{"tags": ["\u200b"]}', 'HS012', 'a tag that shows nothing', '/tags/0'),
+    ('{"skus": [{"code": "\ufeff", "price": 1, "currency": "EUR"}]}', 'HS012', 'a code that shows nothing', '/skus/0/code'),
     ('{"tags": ["a", 1]}', 'HS011', 'a tag that is no text', '/tags/1'),
     ('{"price": 7}', 'HS009', 'a field that is not known', '/price')) AS v (b, s, w, p);
 SELECT refuses(format('SELECT rest.product_create(ann(), body(%L))', jsonb_build_object('attributes', jsonb_build_object('a', repeat('x', 17000)))), 'HS012', 'attributes of more than 16 KB', '/attributes');
@@ -81,6 +84,15 @@ SELECT refuses(format('SELECT rest.product_create(ann(), body(%L))', jsonb_build
                'HS012', '101 SKUs', '/skus');
 SELECT refuses(format('SELECT rest.product_create(%s, body())', :bob), 'HS003', 'and who is no merchant');
 
+INSERT INTO shop.image (product_id, position, original, state, sizes, reason) VALUES
+    (:id, 1, 'mine.png', 'uploaded', '[]', NULL), (:id, 2, 'secret.png', 'ready', '[{"width": 7}]', NULL), (:id, 3, 'bad.png', 'refused', '[]', 'no picture');
+SELECT is((SELECT string_agg((i ->> 'state') || ' ' || (i ->> 'original') || coalesce(' ' || (i ->> 'reason'), ''), ', ') FROM json_array_elements((rest.product_get(a, :id)).body -> 'images') AS i),
+          'uploaded mine.png, ready secret.png, refused bad.png no picture', w || ' sees what became of the images')
+FROM (VALUES (:ann_actor::bigint, 'the merchant'), (:root, 'an admin')) AS v (a, w);
+SELECT is((SELECT string_agg((i.value::jsonb - 'id')::text, ', ') FROM json_array_elements((rest.product_get(a, :id)).body -> 'images') AS i), '{"sizes": [{"width": 7}], "state": "ready"}', w || ' sees those that are ready')
+FROM (VALUES (NULL::bigint, 'the public'), (:eve_actor, 'another merchant')) AS v (a, w);
+SELECT is((SELECT string_agg(k, ' ' ORDER BY n) FROM json_object_keys((rest.product_get(NULL, :id)).body) WITH ORDINALITY AS x (k, n)),
+          (SELECT string_agg(k, ' ' ORDER BY n) FROM json_object_keys((rest.product_get(:ann_actor, :id)).body) WITH ORDINALITY AS x (k, n)), 'with the same fields in the same order');
 SELECT is((rest.product_delete(:ann_actor, :id, tag_of())).status, 204, 'its merchant deletes it');
 SELECT refuses('SELECT rest.product_get(NULL, the())', 'HS005', 'then it is gone');
 SELECT refuses('SELECT rest.product_update(ann(), the(), ''{"title": "x"}'', ''*'')', 'HS005', 'and cannot be changed');

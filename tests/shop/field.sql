@@ -1,6 +1,6 @@
 -- Reading JSON that a stranger has sent.
 \ir include/begin.sql
-SELECT plan(34);
+SELECT plan(41);
 
 SELECT lives_ok($$SELECT shop.check_fields('{"a": 1}', '{a,b}')$$, 'fields that are known may be there');
 SELECT refuses($$SELECT shop.check_fields('{"a": 1, "x/y": 1}', '{a,b}')$$, 'HS009', 'others may not', '/x~1y');
@@ -15,6 +15,10 @@ SELECT refuses($$SELECT shop.text_field('{"a": null}', 'a', 10)$$, 'HS010', 'not
 SELECT refuses($$SELECT shop.text_field('{"a": 7}', 'a', 10, true, '/items/2')$$, 'HS011', 'a number is no text', '/items/2/a');
 SELECT refuses($$SELECT shop.text_field('{"a": "12345678901"}', 'a', 10)$$, 'HS012', 'text has a greatest length', '/a');
 SELECT refuses($$SELECT shop.text_field('{"a": "  \u3000"}', 'a', 10)$$, 'HS012', 'blanks are nothing', '/a');
+SELECT refuses(format($$SELECT shop.text_field('{"a": "%s"}', 'a', 10)$$, c), 'HS012', format('so is what shows nothing: %s', c), '/a')
+FROM unnest('{\\u200b,\\u2003,\\ufeff \\u200d,\\u3164,\\u2800\\u00ad}'::text[]) AS c;
+SELECT is(shop.text_field('{"a": "\u200bb\u2003"}', 'a', 10), U&'\200Bb\2003', 'around text it stays');
+SELECT is(shop.text_field('{"a": "\u200b"}', 'a', 10, true, '', 0), U&'\200B', 'and where nothing may be');
 SELECT refuses($$SELECT shop.text_field('{"a": "x\u0007"}', 'a', 10)$$, 'HS013', 'control characters are refused', '/a');
 SELECT is(shop.text_field('{"a": "x\ny\tz"}', 'a', 10), E'x\ny\tz', 'lines and tabs are not');
 

@@ -1,6 +1,6 @@
 -- What search finds is ranked, filtered, paged and counted; and related products are found.
 \ir include/begin.sql
-SELECT plan(28);
+SELECT plan(34);
 
 CREATE FUNCTION product(p_merchant text, p_code text, p_title text, p_description text DEFAULT '', p_tags text[] DEFAULT '{}', p_price bigint DEFAULT 1000, p_units bigint DEFAULT 1) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -48,6 +48,10 @@ SELECT is((SELECT string_agg(t ->> 'tag' || ' ' || (t ->> 'count'), ', ') FROM j
 SELECT is((SELECT sum((t ->> 'count')::integer) || ' in ' || count(*) FROM json_array_elements((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body #> '{facets,merchants}') AS t), '5 in 2', 'by merchant');
 SELECT is((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body #>> '{facets,categories,0,count}', '1', 'by category');
 SELECT is((SELECT min((t ->> 'from')::integer) || '-' || max((t ->> 'to')::integer) FROM json_array_elements((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}')).body #> '{facets,prices}') AS t), '1000-4000', 'and by price');
+SELECT is((rest.product_search(NULL, '{"q": "lamp", "facets": "true"}'::jsonb || f)).body #>> '{facets,count}', n, 'facets count what passes: ' || f::text) FROM (VALUES
+    ('{"max_price": "1"}'::jsonb, '0'), ('{"min_price": "2000", "limit": "1"}', '3'), ('{"currency": "USD"}', '0'), ('{"in_stock": "false"}', '1')) AS v (f, n);
+SELECT is((SELECT sum((t ->> 'count')::integer) FROM json_array_elements((rest.product_search(NULL, jsonb_build_object('q', 'lamp', 'facets', 'true', 'limit', '1', 'min_price', '2000', 'cursor', (rest.product_search(NULL, '{"q": "lamp", "limit": "1", "min_price": "2000"}')).body ->> 'next'))).body #> '{facets,merchants}') AS t), 3::bigint, 'on each page the same');
+SELECT is((rest.product_search(NULL, '{"q": "lamp", "facets": "true", "min_price": "2000"}')).body #>> '{facets,complete}', 'true', 'and that is all');
 SELECT is(json_array_length((rest.product_search(NULL, '{"q": "!?"}')).body -> 'items'), 0, 'where no word is, nothing is found');
 SELECT refuses(format('SELECT rest.product_search(NULL, %L)', q), s, format('refused: %s', left(q, 40)), p) FROM (VALUES
     ('{}', 'HS010', '?q'), ('{"q": "  "}', 'HS012', '?q'), (jsonb_build_object('q', repeat('x', 201))::text, 'HS012', '?q'), ('{"q": "a", "cursor": "zz"}', 'HS016', '?cursor'), ('{"q": 7}', 'HS011', '?q')) AS v (q, s, p);

@@ -1,6 +1,6 @@
 -- Search finds words, their beginnings, their parts, small typing errors, and text without words, at once.
 \ir include/begin.sql
-SELECT plan(73);
+SELECT plan(94);
 
 CREATE FUNCTION found(p_query text) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(s.code, ' ' ORDER BY u.n), '')
@@ -43,5 +43,47 @@ UPDATE shop.product SET deleted_at = clock_timestamp() WHERE title = 'Earplugs';
 SELECT is(found('earplug'), '', 'a deleted product is not found');
 SELECT lives_ok($$UPDATE shop.product SET tags = ARRAY[NULL, repeat('x', 5000), ''''] WHERE title = 'iPhone15 手机壳'$$, 'whatever a writer of plain SQL takes for a tag goes in');
 SELECT is((SELECT count(*) FROM shop.search_document), 5::bigint, 'and leaves no document behind');
+
+CREATE FUNCTION many(p_code text, p_title text, p_count integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO shop.product (merchant_id, title, currency, price, published_at)
+    SELECT merchant('ann'), format(p_title, lpad(n::text, 3, '0'), chr(20320 + n)), 'EUR', 1000, clock_timestamp() FROM generate_series(1, p_count) AS n;
+    INSERT INTO shop.sku (product_id, merchant_id, code, price, currency)
+    SELECT p.id, p.merchant_id, p_code || row_number() OVER (ORDER BY p.id), 1000, 'EUR' FROM shop.product AS p
+    WHERE p.merchant_id = merchant('ann') AND NOT EXISTS (SELECT FROM shop.sku AS s WHERE s.product_id = p.id);
+END $$;
+CREATE FUNCTION count_found(p_query text) RETURNS integer LANGUAGE sql AS $$ SELECT cardinality((shop.search_products(p_query, 100)).found_ids) $$;
+CREATE FUNCTION is_complete(p_query text) RETURNS text LANGUAGE sql AS $$ SELECT (rest.product_search(NULL, jsonb_build_object('q', p_query, 'facets', 'true'))).body #>> '{facets,complete}' $$;
+SELECT many('L', 'The LAMP%1$s', 40), many('P', 'A fine blue%1$skettle', 40), many('Q', 'A fine p%1$squill', 30), many('T', '茶%2$s', 30) \g /dev/null
+SELECT is(count_found('lamp'), 40, 'a word finds all that begin with it, however many these are');
+SELECT is(count_found('fine lamp'), 0, 'with others, what has all of them');
+SELECT is(count_found('the lamp'), 40, 'in any order');
+SELECT is(count_found('茶'), 30, 'a single Chinese character finds all that have it');
+SELECT is(count_found('quill'), 30, 'a word finds what contains it, up to 40 words');
+SELECT is(is_complete('quill'), 'true', 'which facets say');
+SELECT is(count_found('kettle'), 40, 'and of more, 40');
+SELECT is(is_complete('kettle'), 'false', 'which facets say too');
+SELECT is(is_complete('lamp'), 'true', 'of beginnings, all are counted');
+DELETE FROM shop.sku WHERE code ~ '^P'; DELETE FROM shop.product WHERE title LIKE '%kettle';
+SELECT many('K', 'kettle%1$s', 120) \g /dev/null
+DELETE FROM shop.sku WHERE code ~ '^K[0-9]'; DELETE FROM shop.product WHERE title LIKE 'kettle%';
+SELECT product('KEEP', 'kettlezz') \g /dev/null
+SELECT is(found('kettle'), 'KEEP', 'words of products that are gone are in nobody''s way');
+SELECT is(numnode((shop.search_query('kettle')).match) < 100, true, 'nor asked for one by one');
+
+SELECT product('TEA', 'Teapot classic'), product('TYPO', 'Teapto') \g /dev/null
+SELECT is(found('teapto'), 'TYPO TEA', 'a typing error that another merchant made too is forgiven, after what was typed');
+DELETE FROM shop.sku WHERE code = 'TYPO'; DELETE FROM shop.product WHERE title = 'Teapto';
+SELECT is(found('teapto'), 'TEA', 'also when his product is gone');
+UPDATE shop.search_word SET hits = 1000000 WHERE word = 'teapot';
+SELECT is((SELECT count(*) FROM shop.search_found('teapot') WHERE kind = 'near'), 0::bigint, 'a word that is frequent is no typing error');
+SELECT product('TYPO2', 'Teapto') \g /dev/null
+UPDATE shop.product SET published_at = '2001-01-01' WHERE title = 'Teapto';
+INSERT INTO shop.product (merchant_id, title, currency, price, published_at) SELECT merchant('ann'), 'Teapot', 'EUR', 1000, timestamptz '2002-01-01' + n * interval '1 second' FROM generate_series(1, 4100) AS n;
+SELECT is((found('teapto')) LIKE 'TYPO2%', true, 'a rare word is not lost among frequent ones that are like it');
+
+SELECT product('HI', 'किताब और कलम'), product('TH', 'น้ำ') \g /dev/null
+SELECT is((SELECT string_agg(word, ' ' ORDER BY place) FROM shop.search_tokens('किताब, और कलम।')), 'किताब और कलम', 'signs of vowels do not end a word');
+SELECT is(found(q), w, format('%s finds %s', q, w)) FROM (VALUES ('किताब', 'HI'), ('किता', 'HI'), ('कलम', 'HI'), ('ताब', 'HI'), ('น้ำ', 'TH')) AS v (q, w);
 SELECT finish();
 ROLLBACK;
