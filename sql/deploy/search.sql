@@ -230,6 +230,7 @@ CREATE FUNCTION shop.search_found(p_word text) RETURNS TABLE (word text, hits in
 DECLARE
     v_word CONSTANT text COLLATE "C" := p_word;
     v_end CONSTANT text COLLATE "C" := p_word || U&'\+10FFFF';
+    v_many CONSTANT integer := 3000;
     v_begins CONSTANT boolean := length(p_word) > 1 OR p_word ~ U&'[\3005-\FAFF\+020000-\+03FFFF]';
 BEGIN
     RETURN QUERY
@@ -241,15 +242,21 @@ BEGIN
               UNION ALL
               (SELECT w.word, 0 FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 1000)) AS f
         GROUP BY f.word)
-    SELECT b.word, b.hits, 'begin' FROM begin AS b WHERE (SELECT count(*) FROM begin) < 12
+    -- All that begins with it is one condition, if there are many such words and they are not in many documents: of frequent
+    -- ones, and of more than can be counted, the most frequent have to do.
+    SELECT b.word, b.hits, b.kind
+    FROM (SELECT p_word AS word, sum(greatest(b.hits, 1))::integer AS hits, 'prefix' AS kind FROM begin AS b
+          HAVING count(*) BETWEEN 12 AND 999 AND sum(greatest(b.hits, 1)) <= v_many) AS b
     UNION ALL
-    -- More than can be counted are taken for very many.
-    SELECT p_word, CASE WHEN count(*) < 1000 THEN least(sum(greatest(b.hits, 1)), 1000000000) ELSE 1000000000 END::integer, 'prefix' FROM begin AS b HAVING count(*) >= 12;
+    (SELECT b.word, b.hits, 'begin' FROM begin AS b WHERE (SELECT count(*) NOT BETWEEN 12 AND 999 OR sum(greatest(c.hits, 1)) > v_many FROM begin AS c)
+     ORDER BY b.word = v_word DESC, b.hits DESC, b.word LIMIT 12);
     IF length(v_word) >= 3 THEN
         RETURN QUERY
-        SELECT f.word, max(f.hits), 'part'
-        FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word LIKE '%' || v_word || '%' AND NOT starts_with(w.word, v_word) LIMIT 500) AS f
-        GROUP BY f.word ORDER BY max(f.hits) DESC, length(f.word), f.word LIMIT 40;
+        SELECT p.word, p.hits, 'part'
+        FROM (SELECT f.word, max(f.hits) AS hits, row_number() OVER (ORDER BY max(f.hits) DESC, length(f.word), f.word) AS n, sum(max(f.hits)) OVER () AS total
+              FROM (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word LIKE '%' || v_word || '%' AND NOT starts_with(w.word, v_word) LIMIT 500) AS f
+              GROUP BY f.word) AS p
+        WHERE p.n <= CASE WHEN p.total > v_many THEN 8 ELSE 40 END ORDER BY p.n;
     END IF;
     IF length(v_word) >= 4 AND NOT EXISTS (SELECT FROM shop.search_word AS w WHERE w.word >= v_word AND w.word < v_end AND w.hits > 0) THEN
         RETURN QUERY
@@ -259,21 +266,17 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.search_found(text) IS
-'What of the lexicon a folded word finds, by kind. begin: itself and words that begin with it, or prefix: all of these, where there are 12 or more; part: up to 40 that contain it; near: up to 8 one letter away, if no word that begins with it is frequent, as a word typed wrong may be in some document too. A single character finds what begins with it only in Chinese, Japanese and Korean.';
+'What of the lexicon a folded word finds, by kind. begin: itself and up to 12 words that begin with it, or prefix: all of these, where they are more and in no more than 3,000 documents together; part: up to 40 that contain it, of frequent ones 8; near: up to 8 one letter away, if no word that begins with it is frequent, as a word typed wrong may be in some document too. A single character finds what begins with it only in Chinese, Japanese and Korean.';
 
 CREATE FUNCTION shop.search_query(p_query text, OUT match tsquery, OUT typed tsquery, OUT widened tsquery, OUT exact tsquery, OUT share double precision, OUT complete boolean)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_documents CONSTANT double precision := (SELECT greatest(c.reltuples, 1) FROM pg_class AS c WHERE c.oid = 'shop.search_document'::regclass);
     v_run record;
-    v_words text[];
-    v_exact_words text[];
-    v_parts bigint;
-    v_hits bigint;
-    v_exact text[] := '{}'::text[];
-    v_match text[] := '{}'::text[];
-    v_typed text[] := '{}'::text[];
-    v_found text[] := '{}'::text[];
+    v_words text[]; v_exact_words text[];
+    v_cut boolean; v_hits bigint;
+    v_exact text[] := '{}'::text[]; v_match text[] := '{}'::text[];
+    v_typed text[] := '{}'::text[]; v_found text[] := '{}'::text[];
 BEGIN
     complete := true;
     FOR v_run IN
@@ -288,17 +291,14 @@ BEGIN
             v_typed := v_typed || v_words;
             SELECT min(coalesce((SELECT max(w.hits) FROM shop.search_word AS w WHERE w.word = btrim(u.word, '''') COLLATE "C"), 0)) INTO v_hits FROM unnest(v_words) AS u (word);
         ELSE
-            -- Of a frequent word, only the most frequent others that contain it: each newest document is weighed against all.
-            SELECT array_agg(a.w), array_agg(a.w) FILTER (WHERE a.kind <> 'near'), max(a.total), count(*) FILTER (WHERE a.kind = 'part')
-            INTO v_words, v_exact_words, v_hits, v_parts
-            FROM (SELECT '''' || f.word || CASE f.kind WHEN 'prefix' THEN ''':*' ELSE '''' END AS w, f.kind, f.hits,
-                         row_number() OVER (PARTITION BY f.kind ORDER BY f.n) AS n, sum(f.hits) OVER () AS total
-                  FROM shop.search_found(v_run.words[1]) WITH ORDINALITY AS f (word, hits, kind, n)) AS a
-            WHERE a.kind <> 'part' OR a.n <= 8 OR a.total <= 0.02 * v_documents OR v_documents < 3000;
+            SELECT array_agg(a.w), array_agg(a.w) FILTER (WHERE a.kind <> 'near'), sum(a.hits),
+                   count(*) FILTER (WHERE a.kind = 'part') IN (8, 40) OR count(*) FILTER (WHERE a.kind = 'begin') = 12
+            INTO v_words, v_exact_words, v_hits, v_cut
+            FROM (SELECT '''' || f.word || CASE f.kind WHEN 'prefix' THEN ''':*' ELSE '''' END AS w, f.kind, f.hits FROM shop.search_found(v_run.words[1]) AS f) AS a;
             v_typed := v_typed || ('''' || v_run.words[1] || '''');
             v_words := coalesce(v_words, v_typed[cardinality(v_typed):]);
             v_match := v_match || ('(' || array_to_string(v_words, ' | ') || ')');
-            complete := complete AND v_parts < 40 AND (v_hits IS NULL OR v_hits <= 0.02 * v_documents OR v_documents < 3000);
+            complete := complete AND NOT v_cut;
         END IF;
         v_exact := v_exact || ('(' || array_to_string(coalesce(v_exact_words, v_words), ' | ') || ')');
         v_found := v_found || v_words;
