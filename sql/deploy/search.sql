@@ -240,15 +240,15 @@ BEGIN
               UNION ALL
               (SELECT w.word, w.hits FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND w.hits > 0 AND v_begins ORDER BY w.word LIMIT 1000)
               UNION ALL
-              (SELECT w.word, 0 FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 1000)) AS f
+              (SELECT w.word, 0 FROM shop.search_word AS w WHERE w.word > v_word AND w.word < v_end AND v_begins ORDER BY w.word LIMIT 200)) AS f
         GROUP BY f.word)
     -- All that begins with it is one condition, if there are many such words and they are not in many documents: of frequent
     -- ones, and of more than can be counted, the most frequent have to do.
     SELECT b.word, b.hits, b.kind
     FROM (SELECT p_word AS word, sum(greatest(b.hits, 1))::integer AS hits, 'prefix' AS kind FROM begin AS b
-          HAVING count(*) BETWEEN 12 AND 999 AND sum(greatest(b.hits, 1)) <= v_many) AS b
+          HAVING count(*) BETWEEN 12 AND 199 AND sum(greatest(b.hits, 1)) <= v_many) AS b
     UNION ALL
-    (SELECT b.word, b.hits, 'begin' FROM begin AS b WHERE (SELECT count(*) NOT BETWEEN 12 AND 999 OR sum(greatest(c.hits, 1)) > v_many FROM begin AS c)
+    (SELECT b.word, b.hits, 'begin' FROM begin AS b WHERE (SELECT count(*) NOT BETWEEN 12 AND 199 OR sum(greatest(c.hits, 1)) > v_many FROM begin AS c)
      ORDER BY b.word = v_word DESC, b.hits DESC, b.word LIMIT 12);
     IF length(v_word) >= 3 THEN
         RETURN QUERY
