@@ -62,7 +62,7 @@ COMMIT
 CREATE TEMPORARY TABLE sale AS
     SELECT dense_rank() OVER (ORDER BY i.day, i.part) AS chunk, l.*
     FROM line AS l
-    JOIN (SELECT i.*, sum(i.lines) OVER (PARTITION BY i.day ORDER BY i.placed_at, i.reference) / 50000 AS part
+    JOIN (SELECT i.*, floor(sum(i.lines) OVER (PARTITION BY i.day ORDER BY i.placed_at, i.reference) / 50000) AS part
           FROM (SELECT l.reference, min(l.placed_at) AS placed_at, timezone('UTC', min(l.placed_at))::date AS day, count(*) AS lines
                 FROM line AS l WHERE l.kind = 'sale' GROUP BY l.reference) AS i) AS i USING (reference)
     WHERE l.kind = 'sale' AND NOT EXISTS (
