@@ -148,6 +148,21 @@ CREATE FUNCTION shop.json_time(p_time timestamptz) RETURNS text
     END;
 COMMENT ON FUNCTION shop.json_time(timestamptz) IS 'A time as JSON has it: RFC 3339, UTC, microseconds; NULL for infinity.';
 
+-- What every list takes.
+CREATE FUNCTION shop.page_limit(p_query jsonb) RETURNS integer
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20);
+END $$;
+COMMENT ON FUNCTION shop.page_limit(jsonb) IS 'The parameter limit of a list: 1 to 100, 20 if there is none. Errors: HS011, HS014.';
+
+CREATE FUNCTION shop.page_cursor(p_query jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN shop.text_field(p_query, 'cursor', 2000, false, '?');
+END $$;
+COMMENT ON FUNCTION shop.page_cursor(jsonb) IS 'The parameter cursor of a list, for shop.read_cursor(); NULL for its first page. Errors: HS011 to HS013.';
+
 -- A cursor is the place in a list after which the next page begins: the name of the order and the last values, as text.
 -- Whoever makes one up may begin anywhere in a list that he may see anyway.
 CREATE FUNCTION shop.cursor_of(p_sort text, VARIADIC p_values text[]) RETURNS text

@@ -153,8 +153,8 @@ BEGIN
     PERFORM shop.check_fields(p_query, '{category,merchant,min_price,max_price,currency,tag,attributes,in_stock,sort,limit,cursor}', '?');
     SELECT * INTO STRICT v_page FROM shop.list_products(
         coalesce(shop.choice_field(p_query, 'sort', '{new,price,-price,title}', false, '?'), 'new'),
-        coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20)::integer,
-        shop.text_field(p_query, 'cursor', 2000, false, '?'),
+        shop.page_limit(p_query),
+        shop.page_cursor(p_query),
         shop.id_field(p_query, 'category', false, '?'), shop.id_field(p_query, 'merchant', false, '?'),
         shop.integer_field(p_query, 'min_price', 0, 1000000000000, false, '?'), shop.integer_field(p_query, 'max_price', 0, 1000000000000, false, '?'),
         shop.text_field(p_query, 'currency', 3, false, '?'), shop.fold_tag(shop.text_field(p_query, 'tag', 50, false, '?')),
@@ -174,8 +174,8 @@ DECLARE
 BEGIN
     PERFORM shop.check_fields(p_query, '{q,category,merchant,min_price,max_price,currency,tag,in_stock,facets,limit,cursor}', '?');
     SELECT * INTO STRICT v_page FROM shop.search_products(shop.text_field(p_query, 'q', 200, true, '?'),
-        coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20)::integer,
-        shop.text_field(p_query, 'cursor', 2000, false, '?'),
+        shop.page_limit(p_query),
+        shop.page_cursor(p_query),
         shop.id_field(p_query, 'category', false, '?'), shop.id_field(p_query, 'merchant', false, '?'),
         shop.integer_field(p_query, 'min_price', 0, 1000000000000, false, '?'), shop.integer_field(p_query, 'max_price', 0, 1000000000000, false, '?'),
         shop.text_field(p_query, 'currency', 3, false, '?'), shop.fold_tag(shop.text_field(p_query, 'tag', 50, false, '?')),

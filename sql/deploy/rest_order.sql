@@ -193,9 +193,9 @@ BEGIN
     PERFORM shop.check_fields(p_query, '{status,merchant,limit,cursor}', '?');
     v_status := shop.choice_field(p_query, 'status', '{pending_payment,paid,shipped,completed,returned,cancelled}', false, '?');
     v_mine := shop.choice_field(p_query, 'merchant', '{mine}', false, '?');
-    v_limit := coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20);
+    v_limit := shop.page_limit(p_query);
     v_sort := 'orders' || coalesce('-' || v_mine, '');
-    v_after := coalesce((shop.read_cursor(shop.text_field(p_query, 'cursor', 2000, false, '?'), v_sort, '{uuid}'))[1]::uuid,
+    v_after := coalesce((shop.read_cursor(shop.page_cursor(p_query), v_sort, '{uuid}'))[1]::uuid,
         'ffffffff-ffff-ffff-ffff-ffffffffffff');
     IF v_mine IS NULL THEN
         v_orders := ARRAY(

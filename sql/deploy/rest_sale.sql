@@ -114,8 +114,8 @@ BEGIN
     PERFORM shop.check_fields(p_query, '{state,merchant,limit,cursor}', '?');
     v_state := shop.choice_field(p_query, 'state', '{draft,scheduled,open,sold_out,closed}', false, '?');
     v_merchant := shop.id_field(p_query, 'merchant', false, '?');
-    v_limit := coalesce(shop.integer_field(p_query, 'limit', 1, 100, false, '?'), 20);
-    v_after := shop.read_cursor(shop.text_field(p_query, 'cursor', 2000, false, '?'), 'sales', '{timestamptz,bigint}');
+    v_limit := shop.page_limit(p_query);
+    v_after := shop.read_cursor(shop.page_cursor(p_query), 'sales', '{timestamptz,bigint}');
     v_ends_at := coalesce(v_after[1]::timestamptz, 'infinity');
     v_id := coalesce(v_after[2]::bigint, 9223372036854775807);
     -- What is not closed ends in the future: the few at the end of the index.

@@ -2,6 +2,8 @@
 BEGIN;
 DROP FUNCTION shop.read_cursor(text, text, regtype[]);
 DROP FUNCTION shop.cursor_of(text, text[]);
+DROP FUNCTION shop.page_cursor(jsonb);
+DROP FUNCTION shop.page_limit(jsonb);
 DROP FUNCTION shop.json_time(timestamptz);
 DROP FUNCTION shop.time_field(jsonb, text, boolean, text);
 DROP FUNCTION shop.choice_field(jsonb, text, text[], boolean, text);
