@@ -28,7 +28,6 @@ CREATE TABLE shop.sale (
     CONSTRAINT sale_quantity_check CHECK (quantity BETWEEN 1 AND 1000000000 AND per_account_limit BETWEEN 1 AND 1000 AND ticket_quota >= quantity),
     CONSTRAINT sale_window_check CHECK (ends_at > starts_at)
 );
-CREATE INDEX sale_merchant_idx ON shop.sale (merchant_id, id);
 CREATE INDEX sale_ends_idx ON shop.sale (ends_at, id);
 COMMENT ON TABLE shop.sale IS 'Flash sales. The price is in minor units of the currency.';
 COMMENT ON COLUMN shop.sale.preheated_at IS 'When the slice of stock was taken; a draft before.';
