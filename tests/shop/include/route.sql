@@ -57,7 +57,7 @@ FROM _holdfast.webhook_secret WHERE provider = 'simulated' LIMIT 1;
 -- who: anyone; user: whoever is logged in; merchant: who is one; admin; application: the web
 -- application itself, as nobody; visitor: anyone, but for whoever is suspended; newcomer: who is no merchant yet. Or those whose thing it
 -- is. In public, seller: Mark, and an admin in his place; maker: Mark alone. And where nobody else may learn that it is there, buyer: Olga,
--- shipper: Mark or an admin, party: all three.
+-- shipper: Mark or an admin, party: all three; drafter: Mark or an admin, of what Olga does not know either.
 CREATE TEMPORARY TABLE route (
     name text PRIMARY KEY,
     who  text NOT NULL,
@@ -124,15 +124,17 @@ INSERT INTO route VALUES
     ('admin_invariants', 'admin', '{}'),
     ('sale_create', 'maker', ARRAY[$$jsonb_build_object('sku_id', thing('sku'), 'price', 500, 'quantity', 20, 'starts_at', '2098-01-01T00:00:00Z', 'ends_at', '2098-01-02T00:00:00Z',
         'per_account_limit', 5)$$]),
-    ('sale_update', 'seller', ARRAY[$$thing('draft sale')$$, $$'*'$$, $$'{"price": 400, "quantity": 10, "starts_at": "2098-01-01T00:00:00Z", "ends_at": "2098-01-02T00:00:00Z", "per_account_limit": 4}'$$]),
+    ('sale_update', 'drafter', ARRAY[$$thing('draft sale')$$, $$'*'$$, $$'{"price": 400, "quantity": 10, "starts_at": "2098-01-01T00:00:00Z", "ends_at": "2098-01-02T00:00:00Z", "per_account_limit": 4}'$$]),
     ('sale_list', 'visitor', ARRAY[$$jsonb_build_object('state', 'open', 'merchant', thing('merchant'), 'limit', '10')$$]),
     ('sale_get', 'visitor', ARRAY[$$thing('sale')$$]),
     ('sale_live', 'anyone', ARRAY[$$thing('sale')$$]),
-    ('sale_preheat', 'seller', ARRAY[$$thing('draft sale')$$]),
+    ('sale_preheat', 'drafter', ARRAY[$$thing('draft sale')$$]),
     ('sale_close', 'seller', ARRAY[$$thing('sale')$$]),
     ('sale_ticket', 'user', ARRAY[$$thing('sale')$$]),
     ('sale_purchase', 'user', ARRAY[$$thing('sale')$$, $$'key-0001'$$, $$'{"ticket": "x", "quantity": 1}'$$]),
     ('sale_purchase_batch', 'user', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
+    ('ready', 'application', '{}'),
+    ('metrics', 'application', '{}'),
     ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]);
 
 -- The arguments of each as literals of their types, without the actor.
