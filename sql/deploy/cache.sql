@@ -7,6 +7,7 @@
 -- lists depend on:
 --
 --   product:{id}                          GET of a product; everything in it, SKUs and images included
+--   related:{id}                          what is related to a product: depends on tag:products besides
 --   category:{id}, merchant:{id}          GET of one
 --   sale:{id}                             GET of a sale, which shows its product and SKU too: depends on tag:products besides;
 --                                         its state follows from the clock and its stock, so for seconds only
@@ -15,7 +16,7 @@
 --   tag:category:{category}               lists of a category with all below it
 --   tag:categories, tag:sales, tag:merchant-sales:{merchant}
 --
--- A list that is filtered by category or merchant depends on that tag alone. Drafts are nobody's but their merchant's and
+-- A list that is filtered by category or merchant depends on that tag alone; a search, on its category's besides tag:products. Drafts are nobody's but their merchant's and
 -- are not to be cached, nor is anything else that depends on who asks.
 --
 -- Stock is not watched: it changes with every sale, in tables of the extension. in_stock in a cached list is as old as the
@@ -29,7 +30,7 @@ SELECT holdfast.watch('shop.sku', 'product:{product_id}');
 SELECT holdfast.watch('shop.image', 'product:{product_id}');
 -- A row for each category that shows a product, with its version, which counts whatever else lists show of it.
 SELECT holdfast.watch('shop.product_category', 'tag:category:{category_id}');
-SELECT holdfast.watch('shop.bought_together', 'product:{product_id}');
+SELECT holdfast.watch('shop.bought_together', 'related:{product_id}');
 SELECT holdfast.watch('shop.category', 'category:{id}', 'tag:categories');
 SELECT holdfast.watch('shop.merchant', 'merchant:{id}');
 -- Sweeps note in a sale that they have been there, which shows nowhere.

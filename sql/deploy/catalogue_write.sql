@@ -71,6 +71,18 @@ COMMENT ON FUNCTION shop.image_changed() IS 'Counts the version of a product who
 CREATE TRIGGER image_added AFTER INSERT ON shop.image REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.image_changed();
 CREATE TRIGGER image_changed AFTER UPDATE ON shop.image REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION shop.image_changed();
 
+CREATE FUNCTION shop.version_forgotten() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION shop.version_forgotten() IS 'Counts the version of what is changed by a writer who does not, so that no ETag stands for two states.';
+CREATE TRIGGER version_forgotten BEFORE UPDATE ON shop.product
+    FOR EACH ROW WHEN (NEW.version = OLD.version AND NEW.* IS DISTINCT FROM OLD.*) EXECUTE FUNCTION shop.version_forgotten();
+CREATE TRIGGER version_forgotten BEFORE UPDATE ON shop.merchant
+    FOR EACH ROW WHEN (NEW.version = OLD.version AND NEW.* IS DISTINCT FROM OLD.*) EXECUTE FUNCTION shop.version_forgotten();
+
 CREATE FUNCTION shop.require_product(p_actor bigint, p_product bigint) RETURNS shop.product
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -207,14 +219,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM holdfast.currencies() AS c WHERE c.currency = p_currency) THEN
         PERFORM shop.refuse('HF025', '/skus/0/currency');
     END IF;
-    -- The trigger on its SKUs makes it version 1.
+    -- The trigger on its SKUs counts, and so does publishing it: in the end it is version 1.
     INSERT INTO shop.product (merchant_id, category_id, title, description, attributes, tags, currency, price, version)
     VALUES (p_merchant, p_category, p_title, coalesce(p_description, ''), coalesce(p_attributes, '{}'), coalesce(p_tags, '{}'), p_currency,
-            coalesce((SELECT min(x) FROM unnest(p_prices) AS x), 1), 0)
+            coalesce((SELECT min(x) FROM unnest(p_prices) AS x), 1), -p_published::integer)
     RETURNING id INTO v_id;
     PERFORM shop.set_skus(v_id, array_fill(NULL::bigint, ARRAY[cardinality(p_codes)]), p_codes, p_prices);
     IF p_published THEN
-        UPDATE shop.product AS p SET published_at = clock_timestamp() WHERE p.id = v_id;
+        UPDATE shop.product AS p SET published_at = clock_timestamp(), version = p.version + 1 WHERE p.id = v_id;
     END IF;
     RETURN v_id;
 END $$;

@@ -44,13 +44,13 @@ DECLARE
 BEGIN
     PERFORM shop.require_actor(p_actor);
     SELECT * INTO v_sale FROM shop.sale AS s WHERE s.id = p_sale;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR NOT shop.sale_is_visible(p_actor, v_sale.merchant_id, v_sale.preheated_at) THEN
         PERFORM shop.refuse('HS004');
     END IF;
     PERFORM shop.require_merchant_of(p_actor, v_sale.merchant_id);
     RETURN v_sale;
 END $$;
-COMMENT ON FUNCTION shop.own_sale(bigint, bigint) IS 'A sale of the merchant that the actor is; any sale for administrators. Errors: HS001 to HS004.';
+COMMENT ON FUNCTION shop.own_sale(bigint, bigint) IS 'A sale of the merchant that the actor is; any sale for administrators. Errors: HS001 to HS003 (another''s), HS004 none, or another''s draft.';
 
 CREATE FUNCTION shop.sale_is_visible(p_actor bigint, p_merchant bigint, p_preheated_at timestamptz) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

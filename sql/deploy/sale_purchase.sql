@@ -135,7 +135,8 @@ BEGIN
         -- Which lines are let in: those without a code.
         WITH sale AS MATERIALIZED (
             SELECT n.id, n.per_account_limit AS allowed,
-                   CASE WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402'
+                   CASE WHEN n.preheated_at IS NULL THEN 'HS004'
+                        WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402'
                         WHEN p.published_at IS NULL OR o.suspended_at IS NOT NULL THEN 'HS303' ELSE shop.sale_refusal(n.state) END AS code
             FROM shop.sale_now AS n JOIN shop.sku AS k ON k.id = n.sku_id JOIN shop.product AS p ON p.id = k.product_id
             JOIN shop.merchant AS m ON m.id = n.merchant_id JOIN shop.account AS o ON o.id = m.account_id
@@ -307,7 +308,7 @@ BEGIN
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
                               OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean)
@@ -370,7 +371,7 @@ DECLARE
     v_counter shop.sale_counter;
 BEGIN
     SELECT * INTO v_sale FROM shop.sale_now AS n WHERE n.id = p_sale;
-    v_code := CASE WHEN v_sale.id IS NULL THEN 'HS004' ELSE shop.sale_refusal(v_sale.state) END;
+    v_code := CASE WHEN v_sale.preheated_at IS NULL THEN 'HS004' ELSE shop.sale_refusal(v_sale.state) END;
     IF v_code IS NOT NULL THEN
         RETURN QUERY SELECT g::integer, v_code, NULL::uuid, NULL::timestamptz FROM generate_series(1, cardinality(p_accounts)) AS g;
         RETURN;
@@ -412,6 +413,6 @@ BEGIN
     ORDER BY l.i;
 END $$;
 COMMENT ON FUNCTION shop.issue_tickets(bigint, bigint[], interval) IS
-'Tickets for accounts in one sale, good for p_lifetime, and not beyond its end; a verdict for each: 00000, with the one that it has already if that is good still; HS001, HS002, HS004 no such sale, HS401 not open yet, HS402 over, HS403 sold out, HS405 as many tickets are out as the sale has. What has expired unused may be issued again, so that nothing is left unsold.';
+'Tickets for accounts in one sale, good for p_lifetime, and not beyond its end; a verdict for each: 00000, with the one that it has already if that is good still; HS001, HS002, HS004 no such sale, or a draft, HS401 not open yet, HS402 over, HS403 sold out, HS405 as many tickets are out as the sale has. What has expired unused may be issued again, so that nothing is left unsold.';
 
 COMMIT;

@@ -88,7 +88,8 @@ DECLARE
 BEGIN
     PERFORM shop.check_sale(p_price, p_quantity, p_starts_at, p_ends_at, p_limit);
     SELECT * INTO v_sku FROM shop.sku AS k WHERE k.id = p_sku;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR v_sku.merchant_id <> p_merchant
+       AND NOT EXISTS (SELECT FROM shop.product AS p WHERE p.id = v_sku.product_id AND p.published_at IS NOT NULL) THEN
         PERFORM shop.refuse('HS004', '/sku_id');
     ELSIF v_sku.merchant_id <> p_merchant THEN
         PERFORM shop.refuse('HS003', '/sku_id', 'it is another merchant''s');
@@ -101,7 +102,7 @@ BEGIN
     RETURN v_id;
 END $$;
 COMMENT ON FUNCTION shop.create_sale(bigint, bigint, bigint, bigint, timestamptz, timestamptz, bigint, integer) IS
-'A new sale of a merchant''s SKU, a draft, and returns its id. p_price in minor units of the SKU''s currency, p_limit units for each account, p_quantity x p_ticket_factor tickets at a time. Errors: HS003 another merchant''s SKU, HS004 no SKU, HS005 a deleted one, HS014, HS015.';
+'A new sale of a merchant''s SKU, a draft, and returns its id. p_price in minor units of the SKU''s currency, p_limit units for each account, p_quantity x p_ticket_factor tickets at a time. Errors: HS003 another merchant''s SKU, HS004 no SKU, or of another''s draft, HS005 a deleted one, HS014, HS015.';
 
 CREATE FUNCTION shop.update_sale(p_sale bigint, p_version integer, p_price bigint, p_quantity bigint, p_starts_at timestamptz, p_ends_at timestamptz,
                                  p_limit bigint, p_ticket_factor integer DEFAULT 3) RETURNS void

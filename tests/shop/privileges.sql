@@ -106,13 +106,14 @@ FROM (VALUES
     ('party',       '{401,401,403,404,2,404,2,2}'),
     ('buyer',       '{401,401,403,404,2,404,403,403}'),
     ('shipper',     '{401,401,403,404,403,404,2,2}'),
+    ('drafter',     '{401,401,403,404,404,404,2,2}'),
     ('admin',       '{401,401,403,403,403,403,403,2}')) AS w (who, expected),
     unnest(ARRAY['nobody', 'stranger', 'suspended', 'otto', 'olga', 'mia', 'mark', 'root'], w.expected) AS a (actor, status);
 
 CREATE FUNCTION try(p_route route, p_actor text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_actor CONSTANT text := CASE p_actor WHEN 'nobody' THEN NULL WHEN 'stranger' THEN '4711' WHEN 'suspended'
-        THEN thing(CASE WHEN p_route.who = 'admin' THEN 'root' WHEN p_route.who IN ('merchant', 'seller', 'maker', 'shipper') THEN 'mark' ELSE 'olga' END) ELSE thing(p_actor) END;
+        THEN thing(CASE WHEN p_route.who = 'admin' THEN 'root' WHEN p_route.who IN ('merchant', 'seller', 'maker', 'shipper', 'drafter') THEN 'mark' ELSE 'olga' END) ELSE thing(p_actor) END;
     v_call record;
 BEGIN
     IF p_actor = 'suspended' THEN

@@ -1,7 +1,7 @@
 -- The routes of sales: what they answer, to whom, and what they refuse.
 \ir include/begin.sql
 \ir include/sale.sql
-SELECT plan(64);
+SELECT plan(70);
 
 SELECT sku('mia', 'TEA') AS tea, sku('max', 'CUP') AS cup, person('mia') AS mia, person('max') AS max, person('ann') AS ann, person('bob') AS bob,
        person('root', '{user,admin}') AS root, person('sue') AS sue, merchant('mia') AS shop_mia \gset
@@ -18,6 +18,9 @@ SELECT is((:'c_body'::json ->> 'state') || (:'c_body'::json ->> 'price') || (:'c
 SELECT refuses(format('SELECT rest.sale_create(NULL, %L)', body(:tea)), 'HS001', 'nobody makes none');
 SELECT refuses(format('SELECT rest.sale_create(%s, %L)', :ann, body(:tea)), 'HS003', 'nor who is no merchant');
 SELECT refuses(format('SELECT rest.sale_create(%s, %L)', :max, body(:tea)), 'HS003', 'nor of another''s SKU', '/sku_id');
+SELECT sku('max', 'HIDDEN') AS hidden \gset
+UPDATE shop.product SET published_at = NULL WHERE id = (SELECT product_id FROM shop.sku WHERE id = :hidden);
+SELECT refuses(format('SELECT rest.sale_create(%s, %L)', :mia, body(:hidden)), 'HS004', 'of a SKU of another''s draft he hears nothing', '/sku_id');
 SELECT refuses(format('SELECT rest.sale_create(%s, %L)', :mia, body(:tea, more)), state, format('%s is refused', more), pointer)
 FROM (VALUES (1, '{"price": 0}'::jsonb, 'HS014', '/price'), (2, '{"price": 1e13}', 'HS014', '/price'), (3, '{"price": "7"}', 'HS011', '/price'), (4, '{"price": 7.5}', 'HS011', '/price'),
     (5, '{"quantity": -1}', 'HS014', '/quantity'), (6, '{"quantity": 1e300}', 'HS014', '/quantity'), (7, '{"quantity": null}', 'HS010', '/quantity'),
@@ -40,11 +43,13 @@ SELECT refuses(format('SELECT rest.sale_update(%s, %s, %L, ''{"price": 500}'')',
 SELECT refuses(format('SELECT rest.sale_update(%s, %s, NULL, ''{"price": 500}'')', :mia, :c_id), 'HS007', 'and says so');
 SELECT refuses(format('SELECT rest.sale_update(%s, %s, ''*'', ''{"price": null}'')', :mia, :c_id), 'HS010', 'a price is a price', '/price');
 SELECT refuses(format('SELECT rest.sale_update(%s, %s, ''*'', ''{"sku_id": "1"}'')', :mia, :c_id), 'HS009', 'its SKU is for ever', '/sku_id');
-SELECT refuses(format('SELECT rest.sale_update(%s, %s, ''*'', ''{"price": 500}'')', :max, :c_id), 'HS003', 'another merchant does not');
+SELECT refuses(format('SELECT rest.sale_update(%s, %s, ''*'', ''{"price": 500}'')', :max, :c_id), 'HS004', 'another merchant does not know of it');
 SELECT refuses(format('SELECT rest.sale_update(%s, 7, ''*'', ''{"price": 500}'')', :mia), 'HS004', 'what is not there is not changed');
 
 -- Preheating.
-SELECT refuses(format('SELECT rest.sale_preheat(%s, %s)', :ann, :c_id), 'HS003', 'only its merchant preheats it');
+SELECT refuses(format('SELECT rest.sale_preheat(%s, %s)', w, :c_id), 'HS004', 'only its merchant preheats it') FROM unnest(ARRAY[:ann, :max]) AS w;
+SELECT refuses(format('SELECT rest.sale_ticket(%s, %s)', w, :c_id), 'HS004', 'there are no tickets for a draft') FROM unnest(ARRAY[:ann, :mia]) AS w;
+SELECT refuses(format('SELECT rest.sale_purchase(%s, %s, ''draft-buy-1'', ''{"quantity": 1}'')', w, :c_id), 'HS004', 'nor is it bought in') FROM unnest(ARRAY[:ann, :mia]) AS w;
 SELECT is((SELECT format('%s %s %s', status, body ->> 'ready', body -> 'sale' ->> 'state') FROM rest.sale_preheat(:mia, :c_id)), '200 true open', 'then it is ready');
 SELECT is((SELECT format('%s %s', body ->> 'ready', body -> 'sale' ->> 'left') FROM rest.sale_preheat(:mia, :c_id)), 'true 20', 'which may be repeated');
 SELECT is((SELECT format('%s %s %s', etag, body ->> 'state', body ->> 'left') FROM rest.sale_get(NULL, :c_id)), '"3.open.20" open 20', 'anybody sees it');
