@@ -46,12 +46,12 @@ sink_put(Sink *sink, char c)
 
 /* Puts a column's text, escaped as in RFC 3986, section 2.1; of NULL, what no text can be. */
 static void
-put_value(Sink *sink, const HfCacheText *value)
+put_value(Sink *sink, const HfText *value)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	static const char plain[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-	static const HfCacheText null = {"", 1};
+	static const HfText null = {"", 1};
 
 	if (value->data == NULL)
 		value = &null;
@@ -72,7 +72,7 @@ put_value(Sink *sink, const HfCacheText *value)
 
 /* Puts a template with values in it; false if it is none, or is for another number of values. */
 static bool
-put_template(Sink *sink, const char *template, const HfCacheText *values, size_t n)
+put_template(Sink *sink, const char *template, const HfText *values, size_t n)
 {
 	for (const char *p = template; *p; p++)
 	{
@@ -124,7 +124,7 @@ kind_is_literal(const char *template)
 
 /* Makes the key of a text that is too long to be one; false if libcrypto cannot. */
 static bool
-hash_key(HfCacheKey *key, const char *template, const HfCacheText *values, size_t n)
+hash_key(HfCacheKey *key, const char *template, const HfText *values, size_t n)
 {
 	Sink sink = {.digest = EVP_MD_CTX_new()};
 	unsigned char digest[EVP_MAX_MD_SIZE];
@@ -165,7 +165,7 @@ hf_cache_key_is_tag(const HfCacheKey *key)
  * cached then.
  */
 bool
-hf_cache_key_make(HfCacheKey *key, const char *template, const HfCacheText *values, size_t n)
+hf_cache_key_make(HfCacheKey *key, const char *template, const HfText *values, size_t n)
 {
 	Sink sink = {.digest = NULL};
 

@@ -44,7 +44,7 @@ static const char fill_digest[] = "fdd688321775bdd147d3b954a9ecd1204168310b"; /*
  * such key or it is a tag: nothing can be cached then.
  */
 bool
-hf_cache_entry_begin(HfCacheEntry *entry, const char *template, const HfCacheText *values, size_t n)
+hf_cache_entry_begin(HfCacheEntry *entry, const char *template, const HfText *values, size_t n)
 {
 	entry->tags = 0;
 	return hf_cache_key_make(&entry->key, template, values, n) && !hf_cache_key_is_tag(&entry->key);
@@ -55,7 +55,7 @@ hf_cache_entry_begin(HfCacheEntry *entry, const char *template, const HfCacheTex
  * must not be used then, because it would outlive a change.
  */
 bool
-hf_cache_entry_tag(HfCacheEntry *entry, const char *template, const HfCacheText *values, size_t n)
+hf_cache_entry_tag(HfCacheEntry *entry, const char *template, const HfText *values, size_t n)
 {
 	HfCacheKey *tag = &entry->tag[entry->tags];
 
@@ -147,7 +147,7 @@ hf_cache_ask(HfCacheCommand *command, const HfCacheSpace *space, const HfCacheEn
 }
 
 static bool
-same_text(const HfCacheText *text, const char *other)
+same_text(const HfText *text, const char *other)
 {
 	return text->length == strlen(other) && memcmp(text->data, other, text->length) == 0;
 }
@@ -180,14 +180,14 @@ is_token(const HfCacheReply *reply)
 
 /* Takes a stored value apart; false unless it begins with just these tokens in one line. */
 static bool
-open_frame(const HfCacheText *frame, const HfCacheReply *token, size_t tokens, HfCacheText *payload)
+open_frame(const HfText *frame, const HfCacheReply *token, size_t tokens, HfText *payload)
 {
 	const char *p = frame->data;
 	size_t left = frame->length;
 
 	for (size_t i = 0; i < tokens; i++)
 	{
-		const HfCacheText *text = &token[i].text;
+		const HfText *text = &token[i].text;
 
 		if (!is_token(&token[i]) || left <= text->length ||
 			memcmp(p, text->data, text->length) != 0)
@@ -218,7 +218,7 @@ open_frame(const HfCacheText *frame, const HfCacheReply *token, size_t tokens, H
  */
 HfCacheAnswer
 hf_cache_asked(HfCacheSpace *space, const HfCacheEntry *entry, const HfCacheReply *reply,
-			   HfCacheText *payload)
+			   HfText *payload)
 {
 	const HfCacheReply *heartbeat, *value;
 
@@ -341,7 +341,7 @@ hf_cache_frame_length(const HfCacheLease *lease, size_t payload)
 
 /* Writes a stored value, which has hf_cache_frame_length() bytes. */
 void
-hf_cache_frame(char *frame, const HfCacheLease *lease, const HfCacheText *payload)
+hf_cache_frame(char *frame, const HfCacheLease *lease, const HfText *payload)
 {
 	for (size_t i = 0; i < lease->tags; i++)
 	{
@@ -361,7 +361,7 @@ hf_cache_frame(char *frame, const HfCacheLease *lease, const HfCacheText *payloa
  */
 void
 hf_cache_fill(HfCacheCommand *command, const HfCacheSpace *space, const HfCacheLease *lease,
-			  const HfCacheText *frame, unsigned ttl, bool whole_script)
+			  const HfText *frame, unsigned ttl, bool whole_script)
 {
 	begin_script(command, fill_script, fill_digest, whole_script, 3);
 	add_name(command, space, lease->generation, "lease", &lease->key);

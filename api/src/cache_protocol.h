@@ -85,8 +85,8 @@ typedef struct HfCacheReply
 {
 	HfCacheReplyType type;
 	long long integer;
-	HfCacheText text; /* of a string or an error */
-	size_t elements;  /* of an array */
+	HfText text;	 /* of a string or an error */
+	size_t elements; /* of an array */
 	const struct HfCacheReply *element;
 } HfCacheReply;
 
@@ -105,15 +105,15 @@ typedef enum HfCacheAnswer
 } HfCacheAnswer;
 
 extern bool hf_cache_space_begin(HfCacheSpace *space, const char *prefix);
-extern bool hf_cache_entry_begin(HfCacheEntry *entry, const char *template,
-								 const HfCacheText *values, size_t n);
-extern bool hf_cache_entry_tag(HfCacheEntry *entry, const char *template, const HfCacheText *values,
+extern bool hf_cache_entry_begin(HfCacheEntry *entry, const char *template, const HfText *values,
+								 size_t n);
+extern bool hf_cache_entry_tag(HfCacheEntry *entry, const char *template, const HfText *values,
 							   size_t n);
 
 extern void hf_cache_ask(HfCacheCommand *command, const HfCacheSpace *space,
 						 const HfCacheEntry *entry);
 extern HfCacheAnswer hf_cache_asked(HfCacheSpace *space, const HfCacheEntry *entry,
-									const HfCacheReply *reply, HfCacheText *payload);
+									const HfCacheReply *reply, HfText *payload);
 
 extern void hf_cache_lease_begin(HfCacheLease *lease, const HfCacheSpace *space,
 								 const HfCacheEntry *entry,
@@ -123,9 +123,9 @@ extern void hf_cache_lease(HfCacheCommand *command, const HfCacheSpace *space,
 extern HfCacheAnswer hf_cache_leased(HfCacheLease *lease, const HfCacheReply *reply);
 
 extern size_t hf_cache_frame_length(const HfCacheLease *lease, size_t payload);
-extern void hf_cache_frame(char *frame, const HfCacheLease *lease, const HfCacheText *payload);
+extern void hf_cache_frame(char *frame, const HfCacheLease *lease, const HfText *payload);
 extern void hf_cache_fill(HfCacheCommand *command, const HfCacheSpace *space,
-						  const HfCacheLease *lease, const HfCacheText *frame, unsigned ttl,
+						  const HfCacheLease *lease, const HfText *frame, unsigned ttl,
 						  bool whole_script);
 extern HfCacheAnswer hf_cache_filled(const HfCacheReply *reply);
 

@@ -15,8 +15,9 @@
  */
 #include "cache_reader.h"
 
+#include "redis_reply.h"
+
 #include <errno.h>
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -32,9 +33,6 @@
 #define PAUSE_MAX 1000 /* milliseconds, at most */
 #define ASKS_MAX  3	   /* times that a new generation is followed in one call */
 
-/* Bytes that may wait to be parsed: the longest reply with what goes around it. */
-#define UNPARSED_MAX (HF_CACHE_FRAME_MAX + 65536)
-
 typedef int64_t Msec;
 
 struct HfCacheReader
@@ -43,13 +41,11 @@ struct HfCacheReader
 	int port;
 	Msec timeout;
 	HfCacheSpace space;
-	redisContext *context;				 /* NULL: not connected */
-	redisReply *reply;					 /* the last one; a hit's payload points into it */
-	Msec deadline;						 /* of the current call */
-	Msec pause;							 /* after the next failure */
-	Msec not_before;					 /* no try to connect until then */
-	redisReplyObjectFunctions functions; /* of the context's parser */
-	void *(*create_array)(const redisReadTask *, int);
+	redisContext *context; /* NULL: not connected */
+	redisReply *reply;	   /* the last one; a hit's payload points into it */
+	Msec deadline;		   /* of the current call */
+	Msec pause;			   /* after the next failure */
+	Msec not_before;	   /* no try to connect until then */
 	HfCacheCommand command;
 	char error[200];
 };
@@ -101,28 +97,6 @@ wait_for(HfCacheReader *reader, short events)
 	}
 }
 
-/* Refuses to make room for an array that no reply to us has. */
-static void *
-create_array(const redisReadTask *task, int elements)
-{
-	const HfCacheReader *reader = task->privdata;
-
-	return elements <= HF_CACHE_REPLY_ELEMENTS ? reader->create_array(task, elements) : NULL;
-}
-
-/* Makes the parser of the new context allocate no more than Redis has sent. */
-static void
-bound_parser(HfCacheReader *reader)
-{
-	redisReader *parser = reader->context->reader;
-
-	reader->functions = *parser->fn;
-	reader->create_array = parser->fn->createArray;
-	reader->functions.createArray = create_array;
-	parser->fn = &reader->functions;
-	parser->privdata = reader;
-}
-
 /* Connects, unless that has failed just now. */
 static bool
 ensure_connected(HfCacheReader *reader)
@@ -146,7 +120,7 @@ ensure_connected(HfCacheReader *reader)
 		memcpy(text, reader->context->errstr, sizeof(text));
 		return fail(reader, "cannot connect to Redis: %s", text);
 	}
-	bound_parser(reader);
+	hf_redis_reader_bound(reader->context->reader);
 	if (!wait_for(reader, POLLOUT))
 		return false;
 	if (getsockopt(reader->context->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
@@ -211,56 +185,13 @@ receive_reply(HfCacheReader *reader)
 			return context->reader->len == context->reader->pos ||
 				fail(reader, "Redis sent more than the reply");
 		}
-		if (context->reader->len > UNPARSED_MAX)
+		if (context->reader->len > HF_REDIS_REPLY_MAX)
 			return fail(reader, "Redis sent a reply that is too large");
 		if (!wait_for(reader, POLLIN))
 			return false;
 		if (redisBufferRead(context) != REDIS_OK)
 			return fail(reader, "cannot read from Redis: the connection is lost");
 	}
-}
-
-/* What a reply of hiredis is for the protocol, without its elements. */
-static HfCacheReply
-translate_one(const redisReply *from)
-{
-	HfCacheReply to = {.type = HF_CACHE_REPLY_OTHER};
-
-	switch (from->type)
-	{
-		case REDIS_REPLY_NIL:
-			to.type = HF_CACHE_REPLY_NIL;
-			break;
-		case REDIS_REPLY_INTEGER:
-			to.type = HF_CACHE_REPLY_INTEGER;
-			to.integer = from->integer;
-			break;
-		case REDIS_REPLY_STRING:
-		case REDIS_REPLY_ERROR:
-			to.type =
-				from->type == REDIS_REPLY_STRING ? HF_CACHE_REPLY_STRING : HF_CACHE_REPLY_ERROR;
-			to.text.data = from->str;
-			to.text.length = from->len;
-			break;
-		default:
-			break;
-	}
-	return to;
-}
-
-static HfCacheReply
-translate(const redisReply *from, HfCacheReply element[HF_CACHE_REPLY_ELEMENTS])
-{
-	HfCacheReply to = translate_one(from);
-
-	if (from->type != REDIS_REPLY_ARRAY || from->elements > HF_CACHE_REPLY_ELEMENTS)
-		return to;
-	to.type = HF_CACHE_REPLY_ARRAY;
-	to.elements = from->elements;
-	to.element = element;
-	for (size_t i = 0; i < from->elements; i++)
-		element[i] = translate_one(from->element[i]);
-	return to;
 }
 
 /* Sends the reader's command and waits for its reply, which stays until the next one. */
@@ -272,7 +203,7 @@ exchange(HfCacheReader *reader, HfCacheReply *reply, HfCacheReply *element)
 	reader->reply = NULL;
 	if (!ensure_connected(reader) || !send_command(reader) || !receive_reply(reader))
 		return false;
-	*reply = translate(reader->reply, element);
+	*reply = hf_redis_reply(reader->reply, element);
 	if (reply->type == HF_CACHE_REPLY_ERROR)
 		snprintf(reader->error, sizeof(reader->error), "%.*s",
 				 (int) (reply->text.length < 190 ? reply->text.length : 190), reply->text.data);
@@ -343,7 +274,7 @@ hf_cache_reader_close(HfCacheReader *reader)
 
 /* Asks until the generation is known: HIT, MISS, OFF or BROKEN. */
 static HfCacheAnswer
-ask(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheText *payload)
+ask(HfCacheReader *reader, const HfCacheEntry *entry, HfText *payload)
 {
 	HfCacheReply reply, element[HF_CACHE_REPLY_ELEMENTS];
 
@@ -391,7 +322,7 @@ take_lease(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheLease *lease
  * (Redis cannot).  Only LEASED makes the lease one.
  */
 HfCacheAnswer
-hf_cache_reader_get(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheText *payload,
+hf_cache_reader_get(HfCacheReader *reader, const HfCacheEntry *entry, HfText *payload,
 					HfCacheLease *lease)
 {
 	HfCacheAnswer answer;
@@ -411,12 +342,12 @@ hf_cache_reader_get(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheTex
  * lease is void, the payload may be old, or is too large), OFF or BROKEN.  The lease is used up.
  */
 HfCacheAnswer
-hf_cache_reader_fill(HfCacheReader *reader, HfCacheLease *lease, const HfCacheText *payload,
+hf_cache_reader_fill(HfCacheReader *reader, HfCacheLease *lease, const HfText *payload,
 					 unsigned ttl)
 {
 	HfCacheReply reply, element[HF_CACHE_REPLY_ELEMENTS];
 	HfCacheAnswer answer = HF_CACHE_NOSCRIPT;
-	HfCacheText frame = {NULL, 0};
+	HfText frame = {NULL, 0};
 	char *text;
 
 	if (lease->token[0] != '\0')

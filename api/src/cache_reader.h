@@ -4,7 +4,7 @@
  *
  *		HfCacheReader *reader = hf_cache_reader_open(&address, "holdfast:shop:");
  *		HfCacheEntry entry;
- *		HfCacheText payload;
+ *		HfText payload;
  *		HfCacheLease lease;
  *
  *		hf_cache_entry_begin(&entry, "product:{id}", &id, 1);
@@ -33,9 +33,9 @@ typedef struct HfCacheReader HfCacheReader;
 extern HfCacheReader *hf_cache_reader_open(const HfCacheAddress *address, const char *prefix);
 extern void hf_cache_reader_close(HfCacheReader *reader);
 extern HfCacheAnswer hf_cache_reader_get(HfCacheReader *reader, const HfCacheEntry *entry,
-										 HfCacheText *payload, HfCacheLease *lease);
+										 HfText *payload, HfCacheLease *lease);
 extern HfCacheAnswer hf_cache_reader_fill(HfCacheReader *reader, HfCacheLease *lease,
-										  const HfCacheText *payload, unsigned ttl);
+										  const HfText *payload, unsigned ttl);
 extern const char *hf_cache_reader_error(const HfCacheReader *reader);
 extern const char *hf_cache_reader_generation(const HfCacheReader *reader);
 

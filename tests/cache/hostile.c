@@ -124,7 +124,7 @@ meet(const Hostile *next)
 	HfCacheAddress where = {.path = address.sun_path, .timeout = TIMEOUT};
 	HfCacheReader *reader;
 	HfCacheEntry item = entry_of("item:1");
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 	HfCacheAnswer answer;
 	Usec begun = now();
@@ -135,7 +135,7 @@ meet(const Hostile *next)
 	check(now() - begun < BOUND, "%s takes %ld us", next->line[0], (long) (now() - begun));
 	begun = now();
 	if (answer == HF_CACHE_LEASED)
-		answer = hf_cache_reader_fill(reader, &lease, &(HfCacheText){"x", 1}, 60000);
+		answer = hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, 60000);
 	check(now() - begun < BOUND, "%s takes %ld us", next->line[0], (long) (now() - begun));
 	hf_cache_reader_close(reader);
 	return answer;
@@ -276,7 +276,7 @@ test_large(void)
 					  {.line = {much}, .length = {sizeof(much)}, .flood = true}};
 	HfCacheAddress where = {.path = address.sun_path, .timeout = 20000};
 	HfCacheEntry item = entry_of("item:1");
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 
 	memset(much, 'x', sizeof(much));
@@ -302,7 +302,7 @@ test_late(void)
 					  {.line = {old, old, old}, .delay = TIMEOUT + 50},
 					  {.line = {"-NOSCRIPT\r\n*0\r\n", old, old}}};
 	HfCacheAddress where = {.path = address.sun_path, .timeout = TIMEOUT};
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
@@ -327,7 +327,7 @@ test_pauses(void)
 	HfCacheAddress where = {.path = address.sun_path, .timeout = TIMEOUT};
 	HfCacheReader *reader = hf_cache_reader_open(&where, PREFIX);
 	HfCacheEntry item = entry_of("item:1");
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 	Hostile list[] = {{.close = true}, {.line = {"+OK\r\n"}}};
 

@@ -66,21 +66,21 @@ set_all(PGconn *conn, const char *const *setting)
 		session_do(conn, *setting);
 }
 
-static HfCacheText
+static HfText
 value_at(const PGresult *rows, int at, int column)
 {
 	if (PQgetisnull(rows, at, column))
-		return (HfCacheText){NULL, 0};
-	return (HfCacheText){PQgetvalue(rows, at, column), (size_t) PQgetlength(rows, at, column)};
+		return (HfText){NULL, 0};
+	return (HfText){PQgetvalue(rows, at, column), (size_t) PQgetlength(rows, at, column)};
 }
 
 /* The entry of a row, for one of the templates, or behind the last of them: with a tag. */
 static HfCacheEntry
 entry_at(const PGresult *rows, int at, int which)
 {
-	HfCacheText id = value_at(rows, at, 0), own = value_at(rows, at, 1 + which % COLUMNS);
-	HfCacheText text = value_at(rows, at, 1);
-	HfCacheText several[] = {id, value_at(rows, at, COLUMNS), text};
+	HfText id = value_at(rows, at, 0), own = value_at(rows, at, 1 + which % COLUMNS);
+	HfText text = value_at(rows, at, 1);
+	HfText several[] = {id, value_at(rows, at, COLUMNS), text};
 	HfCacheEntry entry;
 	bool good;
 
@@ -106,11 +106,11 @@ fill_all(HfCacheReader *reader, const PGresult *rows)
 		for (int which = 0; which < KEYS; which++)
 		{
 			HfCacheEntry entry = entry_at(rows, at, which);
-			HfCacheText payload;
+			HfText payload;
 			HfCacheLease lease;
 
 			if (hf_cache_reader_get(reader, &entry, &payload, &lease) == HF_CACHE_LEASED)
-				(void) hf_cache_reader_fill(reader, &lease, &(HfCacheText){"x", 1}, VALUE_TTL);
+				(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
 		}
 }
 
@@ -122,14 +122,14 @@ look_at_all(HfCacheReader *reader, const PGresult *rows, int changed)
 		for (int which = 0; which < KEYS; which++)
 		{
 			HfCacheEntry entry = entry_at(rows, at, which);
-			HfCacheText payload;
+			HfText payload;
 			HfCacheLease lease;
 			HfCacheAnswer answer = hf_cache_reader_get(reader, &entry, &payload, &lease);
 
 			check(answer == (at == changed ? HF_CACHE_LEASED : HF_CACHE_HIT),
 				  "row %d was changed, and key %d of row %d, %s, %s", changed + 1, which, at + 1,
 				  entry.key.text, answer == HF_CACHE_HIT ? "is still there" : "is gone");
-			(void) hf_cache_reader_fill(reader, &lease, &(HfCacheText){"x", 1}, VALUE_TTL);
+			(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
 		}
 }
 

@@ -22,7 +22,7 @@ static int samples;
 static bool
 make_hit(Client *c, const HfCacheEntry *entry, const char *text)
 {
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 
 	while (!stop)
@@ -32,7 +32,7 @@ make_hit(Client *c, const HfCacheEntry *entry, const char *text)
 		if (answer == HF_CACHE_HIT)
 			return payload.length == strlen(text) &&
 				memcmp(payload.data, text, payload.length) == 0;
-		payload = (HfCacheText){text, strlen(text)};
+		payload = (HfText){text, strlen(text)};
 		if (answer == HF_CACHE_LEASED)
 			(void) hf_cache_reader_fill(c->reader, &lease, &payload, VALUE_TTL);
 		else
@@ -53,7 +53,7 @@ probe_run(void *client)
 	c->reader = reader_open();
 	while (!stop && samples < SAMPLES_MAX)
 	{
-		HfCacheText payload;
+		HfText payload;
 		HfCacheLease lease;
 		Usec committed;
 
@@ -68,7 +68,7 @@ probe_run(void *client)
 			;
 		sample[samples++] = now() - committed;
 		session_sync(c->conn);
-		payload = (HfCacheText){text, strlen(text)};
+		payload = (HfText){text, strlen(text)};
 		(void) hf_cache_reader_fill(c->reader, &lease, &payload, VALUE_TTL);
 		usleep(2000);
 	}

@@ -61,7 +61,7 @@ entry_of(int64_t id)
 {
 	HfCacheEntry entry;
 	char text[24];
-	HfCacheText value = {text, (size_t) snprintf(text, sizeof(text), "%" PRId64, id)};
+	HfText value = {text, (size_t) snprintf(text, sizeof(text), "%" PRId64, id)};
 
 	if (!hf_cache_entry_begin(&entry, "item:{id}", &value, 1))
 		abort();
@@ -75,7 +75,7 @@ prepare(void)
 	PGconn *conn = session_open("cache race");
 	HfCacheReader *reader = reader_open();
 	HfCacheEntry entry = entry_of(0);
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 	Usec deadline = now() + 20 * SECOND;
 
@@ -91,7 +91,7 @@ prepare(void)
 		   now() < deadline)
 		usleep(10000);
 	check(lease.token[0] != '\0', "the cache does not come on");
-	(void) hf_cache_reader_fill(reader, &lease, &(HfCacheText){"0", 1}, VALUE_TTL);
+	(void) hf_cache_reader_fill(reader, &lease, &(HfText){"0", 1}, VALUE_TTL);
 	hf_cache_reader_close(reader);
 	PQfinish(conn);
 }

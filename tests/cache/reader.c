@@ -44,16 +44,16 @@ entry_with_tag(const char *key, const char *tag)
 	return entry;
 }
 
-HfCacheText
+HfText
 text_of(const char *text)
 {
-	HfCacheText result = {text, strlen(text)};
+	HfText result = {text, strlen(text)};
 
 	return result;
 }
 
 bool
-same(HfCacheText text, const char *data, size_t length)
+same(HfText text, const char *data, size_t length)
 {
 	return text.length == length && (length == 0 || memcmp(text.data, data, length) == 0);
 }
@@ -80,7 +80,7 @@ expect(HfCacheAnswer got, HfCacheAnswer expected, const char *when)
 
 /* Reads, and checks that there is a lease just when the answer says so. */
 HfCacheAnswer
-get(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheText *payload, HfCacheLease *lease)
+get(HfCacheReader *reader, const HfCacheEntry *entry, HfText *payload, HfCacheLease *lease)
 {
 	HfCacheAnswer answer = hf_cache_reader_get(reader, entry, payload, lease);
 
@@ -93,7 +93,7 @@ get(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheText *payload, HfCa
 void
 put(HfCacheReader *reader, const HfCacheEntry *entry, const char *payload)
 {
-	HfCacheText text = text_of(payload), found = {NULL, 0};
+	HfText text = text_of(payload), found = {NULL, 0};
 	HfCacheLease lease;
 
 	expect(get(reader, entry, &found, &lease), HF_CACHE_LEASED, "before a fill");

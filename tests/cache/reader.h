@@ -31,10 +31,10 @@ extern void worker_invalidate(const char *generation, const char *key);
 extern HfCacheReader *reader_open(int timeout);
 extern HfCacheEntry entry_of(const char *key);
 extern HfCacheEntry entry_with_tag(const char *key, const char *tag);
-extern HfCacheText text_of(const char *text);
-extern bool same(HfCacheText text, const char *data, size_t length);
+extern HfText text_of(const char *text);
+extern bool same(HfText text, const char *data, size_t length);
 extern const char *answer_name(HfCacheAnswer answer);
-extern HfCacheAnswer get(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheText *payload,
+extern HfCacheAnswer get(HfCacheReader *reader, const HfCacheEntry *entry, HfText *payload,
 						 HfCacheLease *lease);
 extern void expect(HfCacheAnswer got, HfCacheAnswer expected, const char *when);
 extern void put(HfCacheReader *reader, const HfCacheEntry *entry, const char *payload);

@@ -16,7 +16,7 @@
 static uint64_t random_state = 1;
 
 /* A text in memory of its own. */
-static HfCacheText
+static HfText
 copy(const char *data, size_t length)
 {
 	char *own = malloc(length > 0 ? length : 1);
@@ -25,7 +25,7 @@ copy(const char *data, size_t length)
 		abort();
 	if (length > 0)
 		memcpy(own, data, length);
-	return (HfCacheText){own, length};
+	return (HfText){own, length};
 }
 
 static HfCacheReply
@@ -76,7 +76,7 @@ is_hit(const HfCacheReply *reply, const char *generation, size_t tags, size_t *b
 			return false;
 	for (size_t i = 0; i < tags; i++)
 	{
-		HfCacheText token = reply->element[2 + i].text;
+		HfText token = reply->element[2 + i].text;
 
 		if (token.length == 0 || token.length > HF_CACHE_TOKEN_MAX)
 			return false;
@@ -106,7 +106,7 @@ static bool
 judge_asked(int round, const HfCacheEntry *entry, const HfCacheReply *reply)
 {
 	HfCacheSpace space;
-	HfCacheText payload = {NULL, 0};
+	HfText payload = {NULL, 0};
 	HfCacheAnswer answer;
 	size_t begin = 0;
 	bool expected = is_hit(reply, "5", entry->tags, &begin);
@@ -181,7 +181,7 @@ judge_heartbeat(HfCacheReply heartbeat)
 	HfCacheReply element[2] = {heartbeat, string("\nx", 2)};
 	HfCacheReply reply = {.type = HF_CACHE_REPLY_ARRAY, .elements = 2, .element = element};
 	HfCacheSpace space;
-	HfCacheText payload;
+	HfText payload;
 	HfCacheAnswer answer;
 
 	hf_cache_space_begin(&space, PREFIX);
@@ -216,7 +216,7 @@ test_bounds(void)
 	HfCacheSpace space;
 	HfCacheEntry entry;
 	HfCacheLease lease;
-	HfCacheText frame = {"x", 1};
+	HfText frame = {"x", 1};
 	unsigned char random[2 * HF_CACHE_RANDOM_BYTES] = {0};
 	char prefix[HF_CACHE_PREFIX_MAX + 2], name[HF_CACHE_KEY_MAX + 1];
 	size_t longest = 0;

@@ -12,7 +12,7 @@
 #define LONG 60000 /* milliseconds: longer than the tests take */
 
 static HfCacheReader *a, *b;
-static HfCacheText payload;
+static HfText payload;
 static HfCacheLease lease, other;
 
 /* An empty Redis, and a worker that is alive. */
@@ -26,7 +26,7 @@ begin(void)
 static HfCacheAnswer
 fill(HfCacheReader *reader, HfCacheLease *with, const char *text)
 {
-	HfCacheText filled = text_of(text);
+	HfText filled = text_of(text);
 
 	return hf_cache_reader_fill(reader, with, &filled, LONG);
 }
@@ -280,7 +280,7 @@ test_payloads(void)
 	begin();
 	for (size_t i = 0; i < sizeof(length) / sizeof(length[0]); i++)
 	{
-		HfCacheText text = {large, length[i]};
+		HfText text = {large, length[i]};
 
 		expect(get(a, &item, &payload, &lease), HF_CACHE_LEASED, "a miss");
 		/* A machine that is slow today is not what is tested. */
@@ -293,7 +293,7 @@ test_payloads(void)
 	claim("any bytes come back as they were filled, 0 to 16 MB");
 
 	expect(get(a, &item, &payload, &lease), HF_CACHE_LEASED, "a miss");
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){large, HF_CACHE_PAYLOAD_MAX + 1}, LONG),
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){large, HF_CACHE_PAYLOAD_MAX + 1}, LONG),
 		   HF_CACHE_REFUSED, "a payload that is too large");
 	redis_run("DEL " PREFIX "5:lease:{item:1}");
 	put(a, &item, "small");
@@ -354,7 +354,7 @@ test_page(const char *name)
 		if (i < 2)
 			hf_cache_lease(&command, &space, &item, &lease, i & 1);
 		else
-			hf_cache_fill(&command, &space, &lease, &(HfCacheText){"x", 1}, 1, i & 1);
+			hf_cache_fill(&command, &space, &lease, &(HfText){"x", 1}, 1, i & 1);
 		load(theirs, script[i / 2]);
 		if (i & 1)
 			load(ours, command.argv[1]);

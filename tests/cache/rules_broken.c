@@ -11,7 +11,7 @@
 #define LONG 60000 /* milliseconds: longer than the tests take */
 
 static HfCacheReader *a;
-static HfCacheText payload;
+static HfText payload;
 static HfCacheLease lease;
 
 static void
@@ -25,7 +25,7 @@ static void
 test_flush(void)
 {
 	HfCacheEntry item = entry_of("item:1");
-	HfCacheText text = text_of("old");
+	HfText text = text_of("old");
 
 	begin();
 	expect(get(a, &item, &payload, &lease), HF_CACHE_LEASED, "a miss");
@@ -65,7 +65,7 @@ test_types(void)
 	expect(get(a, &item, &payload, &lease), HF_CACHE_LEASED, "then");
 	redis_run("DEL " PREFIX "5:lease:{item:1}");
 	redis_run("RPUSH " PREFIX "5:lease:{item:1} x");
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){"x", 1}, LONG), HF_CACHE_OFF,
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){"x", 1}, LONG), HF_CACHE_OFF,
 		   "with a list for a lease");
 	claim("another type in the place of a tag or a lease fills nothing");
 
@@ -85,7 +85,7 @@ expect_miss(const HfCacheEntry *item, const char *value, size_t length)
 	redis_run("SET " PREFIX "5:tag:{tag:all} token");
 	redis_run("SET " PREFIX "5:value:{item:1} %b", value, length);
 	expect(get(a, item, &payload, &lease), HF_CACHE_LEASED, value);
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){"x", 1}, LONG), HF_CACHE_STORED, value);
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){"x", 1}, LONG), HF_CACHE_STORED, value);
 	expect(get(a, item, &payload, &lease), HF_CACHE_HIT, value);
 }
 

@@ -21,7 +21,7 @@ dawdle(Client *c)
 }
 
 static int64_t
-parse(HfCacheText payload)
+parse(HfText payload)
 {
 	char text[24];
 
@@ -34,7 +34,7 @@ static void
 read_well(Client *c, int64_t id)
 {
 	HfCacheEntry entry = entry_of(id);
-	HfCacheText payload;
+	HfText payload;
 	HfCacheLease lease;
 	char text[24];
 	Usec asked = now(), behind;
@@ -59,7 +59,7 @@ read_well(Client *c, int64_t id)
 	}
 	snprintf(text, sizeof(text), "%" PRId64, session_number(c->conn, READ_SQL, id));
 	dawdle(c);
-	payload = (HfCacheText){text, strlen(text)};
+	payload = (HfText){text, strlen(text)};
 	if (hf_cache_reader_fill(c->reader, &lease, &payload, VALUE_TTL) == HF_CACHE_STORED)
 		c->stored++;
 	else

@@ -18,7 +18,7 @@
 #define RECOVERY (2 * SECOND + 1000000)
 
 static HfCacheReader *a;
-static HfCacheText payload;
+static HfText payload;
 static HfCacheLease lease;
 
 /* Reads, and checks that it has not taken long. */
@@ -49,7 +49,7 @@ begin(const HfCacheEntry *item)
 	redis_run("FLUSHALL");
 	worker_beat("5", LONG);
 	check(get_until(item, HF_CACHE_LEASED) < RECOVERY, "Redis is there, but the reader is not");
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){"old", 3}, LONG), HF_CACHE_STORED,
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){"old", 3}, LONG), HF_CACHE_STORED,
 		   "a fill");
 }
 
@@ -78,7 +78,7 @@ test_killed(void)
 	claim("readers are back within two seconds after Redis");
 
 	redis_kill();
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){"old", 3}, LONG), HF_CACHE_BROKEN,
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){"old", 3}, LONG), HF_CACHE_BROKEN,
 		   "a fill without Redis");
 	redis_start();
 	worker_beat("5", LONG);
@@ -116,7 +116,7 @@ test_frozen(void)
 	worker_beat("5", LONG);
 	expect(quick_get(&two), HF_CACHE_LEASED, "a miss");
 	redis_freeze();
-	expect(hf_cache_reader_fill(a, &lease, &(HfCacheText){"old", 3}, LONG), HF_CACHE_BROKEN,
+	expect(hf_cache_reader_fill(a, &lease, &(HfText){"old", 3}, LONG), HF_CACHE_BROKEN,
 		   "a fill of a frozen Redis");
 	redis_wake();
 	worker_invalidate("5", "item:2");
