@@ -1,0 +1,363 @@
+/*
+ * reply.c
+ *		Answers: made as soon as they are known, sent when Kore runs the request again.
+ *
+ * An answer is made once; whoever comes later with another finds the request answered.  All headers
+ * go to Kore as one: it copies each that it is given, and its name.
+ *
+ * A compressed body is another representation and so has another ETag: "x-gzip" instead of "x"
+ * (RFC 9110, section 8.8.3.3).  Whoever sends one back means "x".
+ */
+#include "kore.h"
+
+#include "frame.h"
+#include "gzip.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "reply.h"
+#include "routes.h"
+
+#include <sodium.h>
+#include <stdarg.h>
+
+#define HEAD_MAX	 8192
+#define PROBLEM_MAX	 2048
+#define TYPE_JSON	 "application/json"
+#define TYPE_PROBLEM "application/problem+json"
+
+static struct
+{
+	char text[HEAD_MAX];
+	size_t used;
+} head;
+
+static void __attribute__((format(printf, 1, 2))) add_header(const char *format, ...)
+{
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(head.text + head.used, HEAD_MAX - head.used, format, args);
+	va_end(args);
+	if (length > 0 && head.used + (size_t) length < HEAD_MAX)
+		head.used += (size_t) length;
+}
+
+/* Makes the answer final; Kore sends it, soon. */
+static void
+finish(HfRequest *request, int status, const char *type)
+{
+	request->reply.status = status;
+	request->reply.type = type;
+	request->replied = true;
+	if (request->sleeping)
+	{
+		request->sleeping = false;
+		http_request_wakeup(request->http);
+	}
+}
+
+/* Takes a copy of the body; false if memory is short. */
+static bool
+take_body(HfReply *reply, const HfText *body)
+{
+	if (reply->room < body->length)
+	{
+		free(reply->body);
+		reply->body = malloc(body->length);
+		reply->room = reply->body != NULL ? body->length : 0;
+		if (reply->body == NULL)
+			return false;
+	}
+	if (body->length > 0)
+		memcpy(reply->body, body->data, body->length);
+	reply->length = body->length;
+	return true;
+}
+
+/* Answers with a document of JSON, or without a body if its data is NULL. */
+void
+hf_reply(HfRequest *request, int status, const HfText *json)
+{
+	hf_reply_packed(request, status, json, NULL);
+}
+
+/*
+ * Does a list of ETags, such as If-None-Match, name this one? Weakly (RFC 9110, section 8.8.3.2).
+ */
+bool
+hf_reply_matches(const char *header, const char *etag)
+{
+	size_t length = strlen(etag);
+
+	for (const char *at = header; (at = strchr(at, '"')) != NULL;)
+	{
+		const char *end = strchr(at + 1, '"');
+
+		if (end == NULL)
+			return false;
+		if (strncmp(at, etag, length - 1) == 0 &&
+			(at + length - 1 == end || strncmp(at + length - 1, "-gzip\"", 6) == 0))
+			return true;
+		at = end + 1;
+	}
+	return strcmp(header, "*") == 0;
+}
+
+static bool
+is_unchanged(const HfRequest *request)
+{
+	const char *header;
+
+	if (request->reply.etag[0] == '\0' ||
+		(header = hf_request_header(request, "if-none-match")) == NULL)
+		return false;
+	return hf_reply_matches(header, request->reply.etag);
+}
+
+/* As hf_reply(), for a body that somebody may have compressed already: then gzip has data. */
+void
+hf_reply_packed(HfRequest *request, int status, const HfText *plain, const HfText *gzip)
+{
+	HfText packed = {NULL, 0}, none = {NULL, 0};
+	bool is_get = request->route != NULL && request->route->method == HF_GET;
+
+	if (!hf_request_is_open(request))
+		return;
+	if (plain->length >= HF_GZIP_LEAST && is_get && hf_request_accepts_gzip(request))
+		packed = gzip != NULL ? *gzip : hf_gzip(plain);
+	request->reply.gzip = packed.data != NULL;
+	if (status == 200 && is_get && is_unchanged(request))
+	{
+		take_body(&request->reply, &none);
+		finish(request, 304, NULL);
+		return;
+	}
+	if (!take_body(&request->reply, packed.data != NULL ? &packed : plain))
+	{
+		request->reply.gzip = false;
+		request->reply.length = 0;
+		status = 503;
+	}
+	finish(request, status, plain->data != NULL ? TYPE_JSON : NULL);
+}
+
+/* Answers with text of some type, which is a constant. */
+void
+hf_reply_text(HfRequest *request, int status, const char *type, const HfText *text)
+{
+	hf_reply_packed(request, status, text, NULL);
+	if (request->replied && request->reply.status == status)
+		request->reply.type = type;
+}
+
+/* Answers with a problem of ours. */
+void
+hf_reply_problem(HfRequest *request, HfProblemCode code, const char *pointer, const char *detail)
+{
+	if (code == HF_PROBLEM_INVALID_TOKEN)
+		request->reply.challenge = "Bearer realm=\"holdfast\", error=\"invalid_token\"";
+	hf_reply_refusal(request, hf_problem(code), pointer, detail);
+}
+
+/* What is wrong with a request for a token, in the words of RFC 6749, section 5.2. */
+static size_t
+write_oauth_error(char *document, size_t room, const HfProblem *problem, const char *detail)
+{
+	const char *error = "invalid_request";
+
+	if (strcmp(problem->name, "invalid_grant") == 0 ||
+		strcmp(problem->name, "unsupported_grant_type") == 0)
+		error = problem->name;
+	else if (problem->status == 403)
+		error = "invalid_grant";
+	return (size_t) snprintf(document, room, "{\"error\":\"%s\",\"error_description\":\"%s\"}",
+							 error, detail != NULL && *detail != '\0' ? detail : problem->title);
+}
+
+/* Answers with a problem, whoever refused. What is only for the moment says when to come again. */
+void
+hf_reply_refusal(HfRequest *request, const HfProblem *problem, const char *pointer,
+				 const char *detail)
+{
+	static char document[PROBLEM_MAX];
+	HfText body = {document, 0};
+
+	bool is_oauth = request->route != NULL && request->route->body == HF_FORM &&
+		(problem->status == 400 || problem->status == 403 || problem->status == 422);
+
+	if (!hf_request_is_open(request))
+		return;
+	if (is_oauth)
+		body.length = write_oauth_error(document, sizeof(document), problem, detail);
+	else
+		body.length =
+			hf_problem_write(document, sizeof(document), problem, pointer, detail, request->id);
+	request->reply.code = problem->name;
+	request->reply.gzip = false;
+	request->reply.etag[0] = '\0';
+	if (problem->status == 503 && request->reply.retry_after == 0)
+		request->reply.retry_after = 1;
+	if (problem->status == 401 && request->reply.challenge == NULL)
+		request->reply.challenge = "Bearer realm=\"holdfast\"";
+	if (!take_body(&request->reply, &body))
+		request->reply.length = 0;
+	request->reply.no_store = request->reply.no_store || is_oauth;
+	finish(request, is_oauth ? 400 : problem->status, is_oauth ? TYPE_JSON : TYPE_PROBLEM);
+}
+
+/* An ETag for a body that has no version: BLAKE2b (RFC 7693) of what is in it. */
+void
+hf_reply_etag(char etag[HF_REPLY_ETAG_MAX + 1], const HfText *body)
+{
+	unsigned char hash[crypto_generichash_BYTES_MIN];
+	char text[2 * sizeof(hash) + 1];
+
+	crypto_generichash(hash, sizeof(hash), (const unsigned char *) body->data, body->length, NULL,
+					   0);
+	sodium_bin2hex(text, sizeof(text), hash, sizeof(hash));
+	snprintf(etag, HF_REPLY_ETAG_MAX + 1, "\"%s\"", text);
+}
+
+static const char *
+allowed_origin(const HfRequest *request)
+{
+	const char *origin;
+
+	if (hf_config.cors_origins[0] == NULL ||
+		(origin = hf_request_header(request, "origin")) == NULL)
+		return NULL;
+	for (char **allowed = hf_config.cors_origins; *allowed != NULL; allowed++)
+		if (strcmp(*allowed, origin) == 0 || strcmp(*allowed, "*") == 0)
+			return origin;
+	return NULL;
+}
+
+/* What a page of another origin may do (Fetch standard, section 3.2); no cookies are used here. */
+static void
+add_cors(const HfRequest *request)
+{
+	const char *origin = allowed_origin(request);
+
+	if (origin == NULL)
+		return;
+	add_header("\r\naccess-control-allow-origin: %s", origin);
+	if (request->http->method == HTTP_METHOD_OPTIONS)
+		add_header(
+			"\r\naccess-control-allow-methods: %s"
+			"\r\naccess-control-allow-headers: authorization, content-type, idempotency-key, "
+			"if-match, if-none-match, x-request-id"
+			"\r\naccess-control-max-age: 7200",
+			request->reply.allow);
+	else
+		add_header("\r\naccess-control-expose-headers: etag, idempotency-replayed, link, location, "
+				   "ratelimit, ratelimit-policy, retry-after, x-request-id");
+}
+
+/* RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10). */
+static void
+add_limits(const HfRequest *request)
+{
+	static const char *const scope[HF_LIMIT_SCOPES] = {"global", "address", "account"};
+	const HfLimitVerdict *limit = &request->limit;
+
+	if (limit->quota == 0)
+		return;
+	add_header("\r\nratelimit-policy: \"%s\";q=%u;w=%u\r\nratelimit: \"%s\";r=%u;t=%u",
+			   scope[limit->scope], limit->quota, limit->window, scope[limit->scope],
+			   limit->remaining, limit->reset);
+}
+
+static void
+add_caching(const HfRequest *request)
+{
+	const HfReply *reply = &request->reply;
+	bool is_get = request->route != NULL && request->route->method == HF_GET;
+
+	if (reply->no_store || reply->status >= 400)
+		add_header("\r\ncache-control: no-store");
+	else if (is_get)
+		add_header("\r\ncache-control: %s, no-cache", request->account != 0 ? "private" : "public");
+	/* RFC 6749, section 5.1, wants this beside it. */
+	if (reply->no_store && request->route != NULL && request->route->body == HF_FORM)
+		add_header("\r\npragma: no-cache");
+	if (is_get)
+		add_header("\r\nvary: accept-encoding%s",
+				   hf_config.cors_origins[0] != NULL ? ", authorization, origin"
+													 : ", authorization");
+	else if (hf_config.cors_origins[0] != NULL)
+		add_header("\r\nvary: origin");
+	if (reply->etag[0] != '\0')
+		add_header(reply->gzip ? "\r\netag: %.*s-gzip\"" : "\r\netag: %.*s\"",
+				   (int) strlen(reply->etag) - 1, reply->etag);
+	if (reply->gzip && reply->status != 304)
+		add_header("\r\ncontent-encoding: gzip");
+}
+
+static void
+make_head(const HfRequest *request)
+{
+	const HfReply *reply = &request->reply;
+
+	head.used = 0;
+	add_header("%s", request->id);
+	if (reply->type != NULL)
+		add_header("\r\ncontent-type: %s", reply->type);
+	add_caching(request);
+	if (reply->location[0] != '\0')
+		add_header("\r\nlocation: %s", reply->location);
+	if (reply->link[0] != '\0')
+		add_header("\r\nlink: %s", reply->link);
+	if (reply->allow[0] != '\0')
+		add_header("\r\nallow: %s", reply->allow);
+	if (reply->replayed)
+		add_header("\r\nidempotency-replayed: true");
+	if (reply->challenge != NULL)
+		add_header("\r\nwww-authenticate: %s", reply->challenge);
+	if (reply->retry_after > 0)
+		add_header("\r\nretry-after: %u", reply->retry_after);
+	add_limits(request);
+	add_cors(request);
+	head.text[head.used] = '\0';
+}
+
+static void
+note(const HfRequest *request)
+{
+	const HfReply *reply = &request->reply;
+	uint64_t took = hf_loop_microseconds() - request->started;
+	HfLogRequest line = {.id = request->id,
+						 .method = http_method_text(request->http->method),
+						 .route = request->route != NULL ? request->route->pattern : NULL,
+						 .address = request->address,
+						 .code = reply->code,
+						 .account = request->account,
+						 .status = reply->status,
+						 .microseconds = took,
+						 .bytes = reply->length};
+
+	hf_metrics_request(request->route != NULL ? hf_route_number(request->route) : hf_routes_count(),
+					   reply->status, took);
+	if (hf_config.access_log || reply->status >= 500)
+		hf_log_request(&line);
+}
+
+/* Gives the answer to Kore, which sends it. */
+void
+hf_reply_send(HfRequest *request)
+{
+	struct http_request *http = request->http;
+	struct connection *connection = http->owner;
+	HfReply *reply = &request->reply;
+
+	make_head(request);
+	note(request);
+	/* A 304 says nothing of how long the body would be. */
+	if (reply->status == 304)
+		http->flags |= HTTP_REQUEST_NO_CONTENT_LENGTH;
+	http_response_header(http, "x-request-id", head.text);
+	hf_frame_responding(connection, true);
+	http_response(http, reply->status, reply->length > 0 ? reply->body : NULL, reply->length);
+	hf_frame_responding(connection, false);
+}
