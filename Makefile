@@ -38,11 +38,11 @@ test-memory:   ## run the pgTAP suite under valgrind
 
 format:        ## lay out the C sources
 	@tools/install-packages check
-	clang-format -i $(wildcard $(addsuffix /src/*.[ch],extension api))
+	clang-format -i $(wildcard extension/src/*.[ch] api/src/*.[ch] api/src/routes/*.[ch] tests/api/*/*.[ch])
 
 clean:         ## remove what was built
 	@$(MAKE) -s --no-print-directory -C extension clean
-	@rm -rf var/stage
+	@rm -rf var/stage api/build
 
 distclean: clean ## remove the data of make run as well
 	@tools/run --remove
