@@ -31,6 +31,7 @@ bench:         ## measure
 	@tools/install-packages run bench
 	@bench/run
 	@bench/shop
+	@bench/api
 
 test-memory:   ## run the pgTAP suite under valgrind
 	@tools/install-packages run test memory
