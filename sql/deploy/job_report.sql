@@ -78,7 +78,7 @@ COMMENT ON VIEW shop.job_summary IS
 CREATE VIEW shop.job_worker AS
 SELECT w.worker, max(w.seen_at) AS seen_at, max(w.running) AS running, max(w.leased_until) AS leased_until,
        coalesce(sum(w.finished), 0)::bigint AS finished, coalesce(sum(w.failed), 0)::bigint AS failed,
-       max(w.leased_until) > clock_timestamp() OR max(w.seen_at) > clock_timestamp() - interval '1 min' AS alive
+       coalesce(max(w.leased_until) > clock_timestamp(), false) OR max(w.seen_at) > clock_timestamp() - interval '1 min' AS alive
 FROM (SELECT j.worker, max(j.claimed_at) AS seen_at, count(*) AS running, max(j.leased_until) AS leased_until, 0 AS finished, 0 AS failed
       FROM shop.job AS j WHERE j.lease IS NOT NULL GROUP BY j.worker
       UNION ALL

@@ -141,12 +141,12 @@ BEGIN
             FROM shop.sale_now AS n JOIN shop.sku AS k ON k.id = n.sku_id JOIN shop.product AS p ON p.id = k.product_id
             JOIN shop.merchant AS m ON m.id = n.merchant_id JOIN shop.account AS o ON o.id = m.account_id
             WHERE n.id = ANY (p_sales)),
-        keys AS MATERIALIZED (SELECT array_to_string(p_keys, '') COLLATE "C" ~ '[^\x21-\x7e]' AS are_odd)
+        keys AS MATERIALIZED (SELECT array_to_string(p_keys, '') COLLATE "C" ~ '[^\x20-\x7e]' AS are_odd)
         SELECT array_agg(j.code), count(j.code) INTO v_codes, v_count
         FROM (SELECT CASE WHEN a.id IS NULL THEN 'HS001'
                           WHEN a.suspended_at IS NOT NULL THEN 'HS002'
                           WHEN l.key IS NULL OR length(l.key) NOT BETWEEN 8 AND 255 THEN 'HF019'
-                          WHEN k.are_odd AND l.key COLLATE "C" ~ '[^\x21-\x7e]' THEN 'HF019'
+                          WHEN k.are_odd AND l.key COLLATE "C" ~ '[^\x20-\x7e]' THEN 'HF019'
                           WHEN l.quantity IS NULL OR l.quantity < 1 THEN 'HF003'
                           WHEN s.id IS NULL THEN 'HS004'
                           WHEN s.code IS NOT NULL THEN s.code

@@ -53,7 +53,7 @@ for claim, path, who, headers in [
         ("nothing", "/v1/products/1", nobody, {}), ("what is not allowed", "/v1/me", nobody, {}),
         ("what has not changed", THING, nobody, {"If-None-Match": "*"}), ("the contract", "/openapi.json", nobody, {}),
         ("the contract compressed", "/openapi.json", nobody, {"Accept-Encoding": "gzip"}), ("a page", "/docs", nobody, {}),
-        ("a query that is wrong", "/v1/products?limit=0", nobody, {}), ("jobs", "/v1/admin/jobs", root, {}), ("health", "/health", nobody, {})]:
+        ("a query that is wrong", "/v1/products?limit=0", nobody, {}), ("orders", "/v1/orders", root, {}), ("health", "/health", nobody, {})]:
     product(mark, units=0) if "next page" in claim else None
     get = who.send("GET", path, None, {**headers, **({"Authorization": f"Bearer {who.token}"} if who.token else {})})
     head = who.send("HEAD", path, None, {**headers, **({"Authorization": f"Bearer {who.token}"} if who.token else {})})

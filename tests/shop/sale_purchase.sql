@@ -64,7 +64,7 @@ SELECT is(buys('ann', :soon, 'ann-soon-1'), 'HS401', 'a sale sells nothing befor
 -- A batch: every line by itself.
 SELECT is((SELECT string_agg(verdict || CASE WHEN replayed THEN '+' ELSE '' END, ' ' ORDER BY line) FROM shop.purchase_batch(
     ARRAY[:dan, :sue, NULL, :dan, :dan, :dan, :cyd, :cyd, :cyd, :cyd, :cyd],
-    ARRAY['dan-tea-1', 'sue-tea-1', 'nob-tea-1', 'dan-tea-1', 'dan-tea-1', 'dan-tea-2', 'short', NULL, 'cyd-tea-2', 'cyd-tea-2', 'cyd tea 3'],
+    ARRAY['dan-tea-1', 'sue-tea-1', 'nob-tea-1', 'dan-tea-1', 'dan-tea-1', 'dan-tea-2', 'short', NULL, 'cyd-tea-2', 'cyd-tea-2', E'cyd\ttea3'],
     ARRAY[:tea, :tea, :tea, :tea, :tea, :tea, :tea, :tea, :soon, 7, :tea],
     ARRAY[1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1]::bigint[])),
     '00000 HS002 HS001 00000+ HF021 00000 HF019 HF019 HS401 HS004 HF019', 'lines that fail fail alone');
