@@ -2,7 +2,7 @@
 # private instances only, and leaves the servers of this machine alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help run deploy replay test check bench format test-memory clean distclean
+.PHONY: help run deploy replay test check bench format soak test-memory clean distclean
 
 help:          ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -33,7 +33,11 @@ bench:         ## measure
 	@bench/shop
 	@bench/api
 
-test-memory:   ## run the pgTAP suite under valgrind
+soak:          ## shop for half an hour, or make soak SECONDS=n: nothing may grow
+	@tools/install-packages run test
+	@tests/api/soak $(SECONDS)
+
+test-memory:   ## run the pgTAP suite, and tests of the application, under valgrind
 	@tools/install-packages run test memory
 	@tests/memory
 

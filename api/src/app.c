@@ -215,8 +215,8 @@ stop_listening(void)
 }
 
 /*
- * Finishes what the worker is working on.  Connections that are idle are left to the proxy to close: it
- * may be sending a request at this moment.
+ * Finishes what the worker is working on.  Connections that are idle are left to the proxy to
+ * close: it may be sending a request at this moment.
  */
 static void
 drain(void)

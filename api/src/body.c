@@ -2,15 +2,17 @@
  * body.c
  *		Bodies of requests: what they have to be for a route.
  *
- * JSON is read strictly: one object, UTF-8, no name twice, not deeper than it is ever needed.  What
- * has passed here goes to the database as it came; which fields it must have is said there.
+ * JSON is read strictly: one object, UTF-8, no name twice, no deeper and of no more values than is
+ * ever needed.  What has passed here goes to the database as it came; which fields it must have is
+ * said there.
  */
 #include "kore.h"
 
 #include "body.h"
 #include "reply.h"
 
-#define DEPTH_MAX 16
+#define DEPTH_MAX  16
+#define VALUES_MAX 100000 /* a batch of 10,000 lines has a third of that */
 
 /*
  * Is a media type this one, whatever parameters follow? A charset other than UTF-8 is none of
@@ -83,14 +85,18 @@ read_picture(HfRequest *request, const char *header)
 	return false;
 }
 
-/* Is the text nowhere nested deeper than DEPTH_MAX? Whether it is JSON at all, others say. */
-static bool
-is_shallow(const HfText *text)
+/*
+ * What is too much in a text for it to be read as JSON, or NULL.  Whether it is JSON at all, others
+ * say.  Read, a value takes a hundred times the two or three bytes that it may take in the text.
+ */
+static const char *
+find_excess(const HfText *text)
 {
 	bool in_string = false;
-	int depth = 0;
+	int depth = 0, values = 0;
 
 	for (size_t i = 0; i < text->length; i++)
+	{
 		switch (text->data[i])
 		{
 			case '"':
@@ -101,8 +107,11 @@ is_shallow(const HfText *text)
 				break;
 			case '{':
 			case '[':
-				if (!in_string && ++depth > DEPTH_MAX)
-					return false;
+				depth += !in_string;
+				values += !in_string;
+				break;
+			case ',':
+				values += !in_string;
 				break;
 			case '}':
 			case ']':
@@ -111,7 +120,12 @@ is_shallow(const HfText *text)
 			default:
 				break;
 		}
-	return true;
+		if (depth > DEPTH_MAX)
+			return "nested too deep";
+		if (values > VALUES_MAX)
+			return "too many values";
+	}
+	return NULL;
 }
 
 /* What is wrong with a body that is no object of JSON, for whoever wrote it. */
@@ -129,9 +143,9 @@ explain(const HfRequest *request, const json_error_t *error)
 static bool
 read_json(HfRequest *request, const char *header)
 {
-	json_error_t error;
-
 	bool is_empty = request->route->body == HF_EMPTY;
+	json_error_t error;
+	const char *excess;
 
 	if (request->body.length == 0 && (is_empty || request->route->body == HF_JSON_OPTIONAL))
 		return true;
@@ -140,9 +154,9 @@ read_json(HfRequest *request, const char *header)
 		hf_reply_problem(request, HF_PROBLEM_MEDIA_TYPE, NULL, "wanted: application/json");
 		return false;
 	}
-	if (!is_shallow(&request->body))
+	if ((excess = find_excess(&request->body)) != NULL)
 	{
-		hf_reply_problem(request, HF_PROBLEM_INVALID_BODY, NULL, "nested too deep");
+		hf_reply_problem(request, HF_PROBLEM_INVALID_BODY, NULL, excess);
 		return false;
 	}
 	/* Numbers are judged by the database, which gets the text; here they need only be some. */
@@ -154,10 +168,18 @@ read_json(HfRequest *request, const char *header)
 		hf_reply_problem(request, HF_PROBLEM_UNKNOWN_FIELD, NULL, "wanted: no fields");
 		return false;
 	}
-	if (json_is_object(request->json))
-		return true;
-	hf_reply_problem(request, HF_PROBLEM_INVALID_BODY, NULL, explain(request, &error));
-	return false;
+	if (!json_is_object(request->json))
+	{
+		hf_reply_problem(request, HF_PROBLEM_INVALID_BODY, NULL, explain(request, &error));
+		return false;
+	}
+	/* The database gets the text; nobody else needs more of it than that it was good. */
+	if (request->route->handler == NULL)
+	{
+		json_decref(request->json);
+		request->json = NULL;
+	}
+	return true;
 }
 
 static bool
@@ -219,11 +241,13 @@ hf_body_only(HfRequest *request, const char *first, const char *second)
 
 	json_object_foreach(request->json, name, value)
 	{
+		bool fits;
+
 		if (strcmp(name, first) == 0 || (second != NULL && strcmp(name, second) == 0))
 			continue;
-		snprintf(pointer, sizeof(pointer), "/%.60s", name);
-		hf_reply_problem(request, HF_PROBLEM_UNKNOWN_FIELD,
-						 strpbrk(name, "~/") == NULL ? pointer : NULL, NULL);
+		fits = snprintf(pointer, sizeof(pointer), "/%s", name) < (int) sizeof(pointer) &&
+			strpbrk(name, "~/") == NULL;
+		hf_reply_problem(request, HF_PROBLEM_UNKNOWN_FIELD, fits ? pointer : NULL, NULL);
 		return false;
 	}
 	return true;

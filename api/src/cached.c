@@ -5,8 +5,8 @@
  * What is cached is what nobody in particular is shown.  Whoever may see more (merchants, of
  * their own things, and admins) asks the database.  A payload is a line, "ETAG TAB NEXT TAB
  * LENGTH", a body of that length, and the same compressed, if that pays; or what the database
- * refused, which is told to those who wait for the same but never stored: "!SQLSTATE TAB POINTER
- * TAB DETAIL".
+ * refused, which is told to those who wait for the same but never stored: "!SQLSTATE NUL POINTER
+ * NUL DETAIL", where a pointer may name what somebody has made up.
  *
  * A load belongs to nobody: it goes on for those who wait when the client it began with has left.
  */
@@ -82,17 +82,17 @@ reply_refused(HfRequest *request, HfText rest)
 
 	if (ask_for_himself(request))
 		return true;
-	if (!split(&rest, '\t', &part))
+	if (!split(&rest, '\0', &part))
 		return false;
 	copy(sqlstate, sizeof(sqlstate), &part);
-	if (!split(&rest, '\t', &part))
+	if (!split(&rest, '\0', &part))
 		return false;
 	copy(pointer, sizeof(pointer), &part);
 	copy(detail, sizeof(detail), &rest);
 	problem = hf_problem_of_sqlstate(sqlstate);
 	if (problem == NULL)
 		problem = hf_problem(HF_PROBLEM_INTERNAL);
-	hf_reply_refusal(request, problem, pointer, detail);
+	hf_reply_refusal(request, problem, pointer, hf_call_detail(problem, detail));
 	return true;
 }
 
@@ -144,14 +144,16 @@ make_payload(const HfRequest *request, const HfRow *row)
 	return (HfText){payload, (size_t) length + row->body.length + gzip.length};
 }
 
-/* What a refusal is told to all who wait with; never stored. */
+/* What a refusal is told to all who wait with; never stored.  What is too long is left out. */
 static HfText
 make_refusal(char line[PAYLOAD_LINE_MAX], const HfPgAnswer *answer)
 {
-	int length = snprintf(line, PAYLOAD_LINE_MAX, "!%s\t%s\t%s", answer->sqlstate, answer->column,
-						  answer->detail);
+	int length = snprintf(line, PAYLOAD_LINE_MAX, "!%s%c%s%c%s", answer->sqlstate, '\0',
+						  answer->column, '\0', answer->detail);
 
-	return (HfText){line, length < PAYLOAD_LINE_MAX ? (size_t) length : PAYLOAD_LINE_MAX - 1};
+	if (length >= PAYLOAD_LINE_MAX)
+		length = snprintf(line, PAYLOAD_LINE_MAX, "!%s%c%c", answer->sqlstate, '\0', '\0');
+	return (HfText){line, (size_t) length};
 }
 
 static void
@@ -166,7 +168,8 @@ loaded(void *arg, const HfPgAnswer *answer)
 	if (hf_call_row(answer, &row) && row.status == 200)
 	{
 		payload = make_payload(request, &row);
-		hf_call_reply(request, &row);
+		if (hf_request_is_open(request))
+			hf_call_reply(request, &row);
 		hf_cache_loaded(loading->load, payload.data != NULL ? &payload : NULL, loading->ttl);
 		free((char *) payload.data);
 	}

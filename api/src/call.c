@@ -89,6 +89,13 @@ hf_call_row(const HfPgAnswer *answer, HfRow *row)
 	return row->status >= 200 && row->status <= 599;
 }
 
+/* Of a detail what is for the client: of what is only for the moment it tells of the server. */
+const char *
+hf_call_detail(const HfProblem *problem, const char *detail)
+{
+	return problem->status < 500 ? detail : NULL;
+}
+
 /* Answers what was no row: a refusal, or that nothing is known. */
 void
 hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answer)
@@ -113,7 +120,7 @@ hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answ
 		hf_reply_refusal(request, problem, NULL, NULL);
 		return;
 	}
-	hf_reply_refusal(request, problem, answer->column, answer->detail);
+	hf_reply_refusal(request, problem, answer->column, hf_call_detail(problem, answer->detail));
 }
 
 static void
@@ -328,19 +335,24 @@ hf_call_next(const HfText *body, char *next, size_t room)
 	return length;
 }
 
-/* Appends a query parameter, encoded. */
+/*
+ * Appends a name or a value of a query, encoded, after a separator; `room` if there is not
+ * enough.
+ */
 static size_t
-append_parameter(char *to, size_t room, char separator, const char *name, const char *value)
+append_encoded(char *to, size_t room, char separator, const char *text)
 {
-	size_t used = (size_t) snprintf(to, room, "%c%s=", separator, name);
+	size_t used = 0;
 
-	for (; *value != '\0' && used + 4 < room; value++)
-		if (isalnum((unsigned char) *value) || strchr("-._~", *value) != NULL)
-			to[used++] = *value;
+	if (room < 5)
+		return room;
+	to[used++] = separator;
+	for (; *text != '\0' && used + 4 < room; text++)
+		if (isalnum((unsigned char) *text) || strchr("-._~", *text) != NULL)
+			to[used++] = *text;
 		else
-			used += (size_t) sprintf(to + used, "%%%02X", (unsigned char) *value);
-	to[used] = '\0';
-	return *value == '\0' ? used : room;
+			used += (size_t) sprintf(to + used, "%%%02X", (unsigned char) *text);
+	return *text == '\0' ? used : room;
 }
 
 /*
@@ -363,9 +375,8 @@ hf_call_link(HfRequest *request, const char *next)
 	json_object_set_new(query, "cursor", json_string(next));
 	json_object_foreach(query, name, value)
 	{
-		if (used < room)
-			used += append_parameter(link + used, room - used, separator, name,
-									 json_string_value(value));
+		used += append_encoded(link + used, room - used, separator, name);
+		used += append_encoded(link + used, room - used, '=', json_string_value(value));
 		separator = '&';
 	}
 	json_decref(query);

@@ -38,6 +38,7 @@ extern bool hf_call_row(const HfPgAnswer *answer, HfRow *row);
 extern bool hf_call_arguments(HfRequest *request, bool as_nobody, HfText *values,
 							  HfNumber *numbers);
 extern void hf_call_reply(HfRequest *request, const HfRow *row);
+extern const char *hf_call_detail(const HfProblem *problem, const char *detail);
 extern void hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answer);
 extern size_t hf_call_next(const HfText *body, char *next, size_t room);
 extern void hf_call_link(HfRequest *request, const char *next);

@@ -89,6 +89,7 @@ static const Setting settings[] = {
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+#define LIMITS	 (HF_LIMIT_CLASSES * HF_LIMIT_SCOPES)
 
 static const char *const class_names[HF_LIMIT_CLASSES] = {"read",	  "write", "login",
 														  "register", "batch", "webhook"};
@@ -226,7 +227,7 @@ find_name(const char *const *names, int n, const char *name, size_t length)
 static bool
 read_rule(const char *text, HfLimitRule *rule)
 {
-	char window_text[32];
+	char window_text[32], burst_text[10];
 	unsigned quota, burst = 0;
 	uint64_t window;
 	int end = -1;
@@ -244,8 +245,9 @@ read_rule(const char *text, HfLimitRule *rule)
 		const char *rest = text + end;
 
 		end = -1;
-		if (sscanf(rest, " burst %9u%n", &burst, &end) != 1 || rest[end] != '\0')
+		if (sscanf(rest, " burst %9[0-9]%n", burst_text, &end) != 1 || rest[end] != '\0')
 			return false;
+		burst = (unsigned) strtoul(burst_text, NULL, 10);
 	}
 	if (quota == 0 || window < SECOND || window > DAY || window % SECOND != 0)
 		return false;
@@ -255,51 +257,47 @@ read_rule(const char *text, HfLimitRule *rule)
 	return true;
 }
 
-/* Sets limit.CLASS.SCOPE; false if there is no such limit or the value is no rule. */
-static bool
-set_limit(const char *name, const char *text, bool *known)
+/* The number of limit CLASS.SCOPE, or -1. */
+static int
+find_limit(const char *name)
 {
 	const char *dot = strchr(name, '.');
 	int class, scope;
 
-	*known = false;
 	if (dot == NULL)
-		return false;
+		return -1;
 	class = find_name(class_names, HF_LIMIT_CLASSES, name, (size_t) (dot - name));
 	scope = find_name(scope_names, HF_LIMIT_SCOPES, dot + 1, strlen(dot + 1));
-	if (class < 0 || scope < 0)
-		return false;
-	*known = true;
-	return read_rule(text, &hf_config.limit[class][scope]);
+	return class < 0 || scope < 0 ? -1 : class * HF_LIMIT_SCOPES + scope;
+}
+
+static int
+find_setting(const char *name)
+{
+	for (size_t i = 0; i < SETTINGS; i++)
+		if (strcmp(settings[i].name, name) == 0)
+			return (int) i;
+	return -1;
 }
 
 static bool
 set_named(const char *name, const char *text, bool *given, int line, char *error, size_t room)
 {
-	bool known;
+	bool is_limit = strncmp(name, "limit.", 6) == 0;
+	int at = is_limit ? find_limit(name + 6) : find_setting(name);
+	int number = is_limit ? (int) SETTINGS + at : at;
 
-	if (strncmp(name, "limit.", 6) == 0)
-	{
-		if (set_limit(name + 6, text, &known))
-			return true;
-		return refuse(error, room,
-					  known
-						  ? "line %d: %s is QUOTA/WINDOW [burst N], such as 20/60s burst 5, or off"
-						  : "line %d: there is no setting %s",
-					  line, name);
-	}
-	for (size_t i = 0; i < SETTINGS; i++)
-	{
-		if (strcmp(settings[i].name, name) != 0)
-			continue;
-		if (given[i])
-			return refuse(error, room, "line %d: %s is given twice", line, name);
-		given[i] = true;
-		if (set_value(&settings[i], text))
-			return true;
-		return refuse(error, room, "line %d: %s cannot be \"%s\"", line, name, text);
-	}
-	return refuse(error, room, "line %d: there is no setting %s", line, name);
+	if (at < 0)
+		return refuse(error, room, "line %d: there is no setting %s", line, name);
+	if (given[number])
+		return refuse(error, room, "line %d: %s is given twice", line, name);
+	given[number] = true;
+	if (!is_limit)
+		return set_value(&settings[at], text) ||
+			refuse(error, room, "line %d: %s cannot be \"%s\"", line, name, text);
+	return read_rule(text, &hf_config.limit[at / HF_LIMIT_SCOPES][at % HF_LIMIT_SCOPES]) ||
+		refuse(error, room, "line %d: %s is QUOTA/WINDOW [burst N], such as 20/60s burst 5, or off",
+			   line, name);
 }
 
 /* Takes a line apart; true with an empty name if it is blank or a comment. */
@@ -367,7 +365,7 @@ check_whole(char *error, size_t room)
 bool
 hf_config_load(const char *path, char *error, size_t room)
 {
-	bool given[SETTINGS] = {false}, good;
+	bool given[SETTINGS + LIMITS] = {false}, good;
 	FILE *file = fopen(path, "r");
 
 	if (file == NULL)

@@ -195,6 +195,8 @@ answer_overdue(void)
 
 	while ((request = hf_request_overdue(hf_loop_now())) != NULL)
 	{
+		if (!hf_request_is_open(request))
+			continue;
 		hf_metrics_add(HF_METRIC_TIMED_OUT, 1);
 		hf_reply_problem(request, HF_PROBLEM_TIMED_OUT, NULL,
 						 request->route->method == HF_GET

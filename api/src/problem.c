@@ -202,3 +202,16 @@ hf_problem_write(char *document, size_t room, const HfProblem *problem, const ch
 	document[used++] = '}';
 	return used;
 }
+
+/* As above, in the form of RFC 6749, section 5.2. */
+size_t
+hf_problem_write_oauth(char *document, size_t room, const char *error, const char *description)
+{
+	size_t used = (size_t) snprintf(document, room, "{\"error\":\"%s\"", error);
+
+	if (used + 2 > room)
+		return 0;
+	used += write_member(document + used, room - used - 1, "error_description", description);
+	document[used++] = '}';
+	return used;
+}

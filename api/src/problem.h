@@ -57,5 +57,7 @@ extern bool hf_problem_load(const HfText *json);
 extern bool hf_problem_loaded(void);
 extern size_t hf_problem_write(char *document, size_t room, const HfProblem *problem,
 							   const char *pointer, const char *detail, const char *request_id);
+extern size_t hf_problem_write_oauth(char *document, size_t room, const char *error,
+									 const char *description);
 
 #endif

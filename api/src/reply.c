@@ -172,8 +172,8 @@ write_oauth_error(char *document, size_t room, const HfProblem *problem, const c
 		error = problem->name;
 	else if (problem->status == 403)
 		error = "invalid_grant";
-	return (size_t) snprintf(document, room, "{\"error\":\"%s\",\"error_description\":\"%s\"}",
-							 error, detail != NULL && *detail != '\0' ? detail : problem->title);
+	return hf_problem_write_oauth(document, room, error,
+								  detail != NULL && *detail != '\0' ? detail : problem->title);
 }
 
 /* Answers with a problem, whoever refused. What is only for the moment says when to come again. */
@@ -197,7 +197,7 @@ hf_reply_refusal(HfRequest *request, const HfProblem *problem, const char *point
 	request->reply.code = problem->name;
 	request->reply.gzip = false;
 	request->reply.etag[0] = '\0';
-	if (problem->status == 503 && request->reply.retry_after == 0)
+	if ((problem->status == 429 || problem->status == 503) && request->reply.retry_after == 0)
 		request->reply.retry_after = 1;
 	if (problem->status == 401 && request->reply.challenge == NULL)
 		request->reply.challenge = "Bearer realm=\"holdfast\"";

@@ -41,7 +41,7 @@ static HfRoute routes[] = {
 		.handler = hf_route_me_password_set, .limit = HF_LIMIT_LOGIN, .body = HF_JSON),
 	ROUTE(DELETE, "/v1/me/tokens", USER, "me_logout(actor)"),
 	ROUTE(PUT, "/v1/me/avatar", USER, "me_avatar_set(actor, picture)",
-		.handler = hf_route_me_avatar_set, .body = HF_PICTURE),
+		.handler = hf_route_me_avatar_set, .limit = HF_LIMIT_BATCH, .body = HF_PICTURE),
 	ROUTE(POST, "/v1/merchants", USER, "merchant_create(actor, body)"),
 	ROUTE(GET, "/v1/merchants/{id}", ANYONE, "merchant_get(actor, id)",
 		.handler = hf_route_merchant_get),
@@ -63,7 +63,7 @@ static HfRoute routes[] = {
 	ROUTE(GET, "/v1/products/{id}/related", ANYONE, "product_related(actor, id)",
 		.handler = hf_route_product_related),
 	ROUTE(POST, "/v1/products/{id}/images", MERCHANT, "product_image_add(actor, id, picture)",
-		.handler = hf_route_product_image_add, .body = HF_PICTURE),
+		.handler = hf_route_product_image_add, .limit = HF_LIMIT_BATCH, .body = HF_PICTURE),
 	ROUTE(GET, "/v1/search", ANYONE, "product_search(actor, query)",
 		.handler = hf_route_product_search),
 	ROUTE(GET, "/v1/skus/{id}/stock", ANYONE, "sku_stock_get(actor, id)"),
@@ -128,14 +128,17 @@ HfCall hf_call_login_find = {"login_find", 2, HF_PG_READ, 0};
 HfCall hf_call_token_issue = {"token_issue", 5, HF_PG_WRITE, 0};
 HfCall hf_call_token_refresh = {"token_refresh", 4, HF_PG_WRITE, 0};
 HfCall hf_call_token_revoke = {"token_revoke", 3, HF_PG_WRITE, 0};
+HfCall hf_call_product_check = {"product_check", 2, HF_PG_WRITE, 0};
 HfCall hf_call_me_get = {"me_get", 1, HF_PG_READ, 0};
 HfCall hf_call_problems = {"problems", 1, HF_PG_READ, 0};
 HfCall hf_call_ready = {"ready", 1, HF_PG_READ, 0};
 HfCall hf_call_metrics = {"metrics", 1, HF_PG_SLOW, 0};
 
-static HfCall *const calls[] = {&hf_call_login_find,   &hf_call_token_issue, &hf_call_token_refresh,
-								&hf_call_token_revoke, &hf_call_me_get,		 &hf_call_problems,
-								&hf_call_ready,		   &hf_call_metrics};
+static HfCall *const calls[] = {&hf_call_login_find,	&hf_call_token_issue,
+								&hf_call_token_refresh, &hf_call_token_revoke,
+								&hf_call_product_check, &hf_call_me_get,
+								&hf_call_problems,		&hf_call_ready,
+								&hf_call_metrics};
 
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 

@@ -87,7 +87,8 @@ struct HfRoute
 
 /* Calls of handlers that are not their route's function. */
 extern HfCall hf_call_login_find, hf_call_token_issue, hf_call_token_refresh, hf_call_token_revoke;
-extern HfCall hf_call_me_get, hf_call_problems, hf_call_ready, hf_call_metrics;
+extern HfCall hf_call_product_check, hf_call_me_get, hf_call_problems, hf_call_ready,
+	hf_call_metrics;
 
 extern void hf_routes_prepare(void);
 extern unsigned hf_routes_count(void);

@@ -3,8 +3,9 @@
  *		Pictures that clients send: kept in files, off the loop.
  *
  * A file is named after what is in it, so the same picture is kept once, and one that is there is
- * whole: it is written under another name, synced and renamed.  A file that nobody refers to in the
- * end, because the statement failed, costs its room and nothing else.
+ * whole: it is written under another name, synced and renamed, and its name is synced before
+ * anybody hears of it.  A file that nobody refers to in the end, because the statement failed,
+ * costs its room and nothing else.
  */
 #include "kore.h"
 
@@ -31,17 +32,22 @@ typedef struct Upload
 } Upload;
 
 static HfPool *pool;
+static int directory = -1;
 
 void
 hf_upload_start(void)
 {
+	if (hf_config.upload_directory[0] == '\0')
+		return;
+	directory = open(hf_config.upload_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pool = hf_pool_make(THREADS, QUEUE);
 }
 
 void
 hf_upload_stop(void)
 {
-	hf_pool_stop(pool);
+	if (pool != NULL)
+		hf_pool_stop(pool);
 }
 
 static bool
@@ -91,7 +97,7 @@ store(void *arg)
 	upload->error = good ? 0 : errno;
 	if (file >= 0)
 		close(file);
-	if (good && rename(draft, path) != 0)
+	if (good && (rename(draft, path) != 0 || fsync(directory) != 0))
 		upload->error = errno;
 	if (upload->error != 0 && file >= 0)
 		unlink(draft);
@@ -125,7 +131,7 @@ hf_upload(HfRequest *request, void (*stored)(HfRequest *request, const char *nam
 		hf_reply_problem(request, HF_PROBLEM_NOT_IMPLEMENTED, NULL, "pictures are not kept here");
 		return;
 	}
-	upload = malloc(sizeof(Upload) + request->body.length);
+	upload = pool != NULL ? malloc(sizeof(Upload) + request->body.length) : NULL;
 	if (upload != NULL)
 	{
 		upload->request = request;

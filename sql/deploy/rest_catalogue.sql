@@ -308,6 +308,15 @@ END $$;
 COMMENT ON FUNCTION rest.product_delete(bigint, bigint, text) IS
 'DELETE /v1/products/{id}, for its merchant; If-Match if one likes. Errors: HS001 to HS006. Definer''s rights: the API has none on tables.';
 
+CREATE FUNCTION rest.product_check(p_actor bigint, p_id bigint) RETURNS rest.reply
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.require_product(p_actor, p_id);
+    RETURN ROW(204, NULL, NULL, false, NULL)::rest.reply;
+END $$;
+COMMENT ON FUNCTION rest.product_check(bigint, bigint) IS
+'For the application, before it keeps what is sent for a product: 204 if the actor may change it. Errors: HS001 to HS005. Definer''s rights: the API has none on tables.';
+
 CREATE FUNCTION rest.product_image_add(p_actor bigint, p_id bigint, p_body jsonb) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

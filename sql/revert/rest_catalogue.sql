@@ -4,6 +4,7 @@ DROP FUNCTION rest.sku_adjust(bigint, bigint, text, jsonb);
 DROP FUNCTION rest.sku_receive(bigint, bigint, text, jsonb);
 DROP FUNCTION rest.sku_stock_get(bigint, bigint);
 DROP FUNCTION rest.product_image_add(bigint, bigint, jsonb);
+DROP FUNCTION rest.product_check(bigint, bigint);
 DROP FUNCTION rest.product_delete(bigint, bigint, text);
 DROP FUNCTION rest.product_publish(bigint, bigint, boolean);
 DROP FUNCTION rest.product_update(bigint, bigint, jsonb, text);

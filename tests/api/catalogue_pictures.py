@@ -107,7 +107,7 @@ for claim, who, path, status, code in [("nobody gives one", nobody, PATH, 401, "
                                        ("none is given to what is not there", mark, "/v1/products/1/images", 404, "not_found"),
                                        ("nor to a path that is no id", mark, "/v1/products/abc/images", 404, "not_found"),
                                        ("nor to what is deleted", mark, f"/v1/products/{gone['id']}/images", 410, "gone")]:
-    answer = send(PNG, "image/png", who, path)
+    answer = send(png(noise=UNIQUE + claim.encode()), "image/png", who, path)
     t.ok(why_no_problem(answer, code, status) is None, f"{claim}: {status}", answer)
 t.equal(files(), before, "and none of these has left a file")
 large = png(noise=b"x" * ((8 << 20) - 200))

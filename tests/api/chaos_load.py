@@ -96,7 +96,7 @@ class Shopper:
 
 def what_is_wrong(answer):
     """Why this is no answer that was promised, or None."""
-    if answer is None or answer.status < 400 or answer.code == "idempotency_key_in_flight":
+    if answer is None or answer.status < 400 or answer.code in ("idempotency_key_in_flight", "precondition_failed"):
         return None
     if answer.status != 503:
         return f"{answer}"
@@ -307,6 +307,22 @@ def workers():
         if above == parent and state != "Z":
             found.append(int(name))
     return found
+
+
+def edge_workers():
+    """The pids of nginx's workers."""
+    parent = open(os.path.join(os.path.dirname(os.environ["HF_API_CONF"]), "nginx.pid")).read().strip()
+    return [int(pid) for pid in subprocess.run(["pgrep", "-P", parent], capture_output=True, text=True).stdout.split()]
+
+
+def files(pids):
+    """The descriptors that these processes have open, all together."""
+    return sum(len(subprocess.run([*RUNAS, "ls", f"/proc/{pid}/fd"], capture_output=True, text=True).stdout.split()) for pid in pids)
+
+
+def memory(pids):
+    """The bytes of each process that are its own."""
+    return [int(line.split()[1]) * 1024 for pid in pids for line in open(f"/proc/{pid}/status") if line.startswith("RssAnon")]
 
 
 def send(signal_, pids):

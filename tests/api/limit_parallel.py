@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# with-api: --conf 'limit.read.account = 100/5s burst 20' --conf 'limit.write.account = 2000/5s burst 400' --conf 'limit.login.address = 50/5s burst 10' --conf 'limit.webhook.global = 100/5s burst 20' --conf 'trusted_proxies = 127.0.0.77'
+# with-api: --conf 'limit.read.account = 50/5s burst 20' --conf 'limit.write.account = 600/5s burst 150' --conf 'limit.login.address = 50/5s burst 10' --conf 'limit.webhook.global = 100/5s burst 20' --conf 'trusted_proxies = 127.0.0.77'
 """However many clients ask, and whichever worker, no more are let in than the limits say: in any window the
 quota and the burst, of an account, of an address, of all. One class, account or address does not count for
 another. Whoever waits as long as he is told is let in. Without Redis no more are let in either. Whoever comes
@@ -131,9 +131,16 @@ def exhaust(connection, *request):
     raise RuntimeError(f"{request} is never refused")
 
 
+def still_refused(connection, requests):
+    """Whether no more of these are let in than comes back meanwhile, of 50 in 5 s; that is, none has a burst."""
+    begun = time.monotonic()
+    let_in = sum(connection.ask(*request)[0] != 429 for request in requests)
+    return let_in <= (time.monotonic() - begun) * 10 + 2
+
+
 # In any window: exactly counted, at a rate at which permits are taken ahead, of all clients, of an address.
-check("an account", storm([(*READ, me.token)]), 100, 20)
-check("a fast account", storm([(*WRITE, me.token)], pause=0), 2000, 400, least=0.3)
+check("an account", storm([(*READ, me.token)]), 50, 20)
+check("a fast account", storm([(*WRITE, me.token)], pause=0), 600, 150, least=0.6)
 check("all clients", storm([WEBHOOK], EDGE), 100, 20)
 check("an address", storm([(*LOGIN, None, "192.0.2.1")], SOCKET), 50, 10)
 
@@ -143,7 +150,8 @@ exhaust(direct, *READ, me.token)
 t.ok(direct.ask(*WRITE, me.token)[0] != 429, "who may not read may write")
 t.equal(direct.ask(*READ, other.token)[0], 200, "another account may read")
 t.equal(direct.ask("GET", "/health")[0], 200, "the operator's routes have no limit")
-t.equal(behind.ask(*READ, me.token)[0], 429, "a refused account is refused behind the edge too")
+exhaust(direct, *READ, me.token)
+t.ok(still_refused(behind, [(*READ, me.token)] * 20), "a refused account has no burst behind the edge either")
 
 # The headers, and waiting as long as they say.
 patient = register("patient")
@@ -151,7 +159,7 @@ status, first = direct.ask(*READ, patient.token)
 n, last = exhaust(direct, *READ, patient.token)
 t.ok(n >= 19, "the burst may come at once", n)
 for headers, left in ((first, 19), (last, 0)):
-    t.ok(re.fullmatch(r'"[a-z-]+";q=100;w=5', headers["ratelimit-policy"]), "RateLimit-Policy is the rule", headers)
+    t.ok(re.fullmatch(r'"[a-z-]+";q=50;w=5', headers["ratelimit-policy"]), "RateLimit-Policy is the rule", headers)
     said = re.fullmatch(r'"[a-z-]+";r=(\d+);t=(\d+)', headers["ratelimit"])
     t.ok(said and int(said[1]) == left and int(said[2]) <= WINDOW + 1, f"RateLimit says that {left} are left", headers)
 for _ in range(3):
@@ -164,7 +172,7 @@ for _ in range(3):
 spoofs = iter(f"198.51.{n // 250}.{n % 250 + 1}" for n in range(60000))
 for name, connection in (("behind the edge", From(EDGE, "127.0.0.21")), ("directly", From(API, "127.0.0.22"))):
     exhaust(connection, *LOGIN)
-    t.equal([connection.ask(*LOGIN, None, next(spoofs))[0] for _ in range(3)], [429] * 3, f"{name} X-Real-IP does not help")
+    t.ok(still_refused(connection, [(*LOGIN, None, next(spoofs)) for _ in range(20)]), f"{name} X-Real-IP does not help")
 for name, there, next_to_it in (("behind the edge", From(EDGE, "127.0.0.23"), From(EDGE, "127.0.0.24")),
                                 ("directly", From(API, "127.0.0.25"), From(API, "127.0.0.26"))):
     exhaust(there, *LOGIN)
@@ -174,8 +182,8 @@ for name, connection in (("of a trusted proxy", From(API, "127.0.0.77")), ("on t
     exhaust(connection, *LOGIN, None, address)
     t.ok(connection.ask(*LOGIN, None, another)[0] != 429, f"X-Real-IP {name} counts")
 connection = From(SOCKET)
-let_in = [connection.ask(*LOGIN, None, f"2001:db8:1:1::{n:x}")[0] != 429 for n in range(1, 100)]
-t.ok(10 <= sum(let_in) < 99, "a /64 of IPv6 is one client", sum(let_in))
+exhaust(connection, *LOGIN, None, "2001:db8:1:1::1")
+t.ok(still_refused(connection, [(*LOGIN, None, f"2001:db8:1:1::{n:x}") for n in range(2, 22)]), "a /64 of IPv6 is one client")
 t.ok(connection.ask(*LOGIN, None, "2001:db8:1:2::1")[0] != 429, "and the next /64 another")
 
 
@@ -214,7 +222,7 @@ found = storm(attack, SOCKET, pause=0, seconds=2)
 attack = [(*READ, token_of(random.randrange(1, 2 ** 62))) for _ in range(5000)]
 found += storm(attack, pause=0, seconds=2)
 after = figures()
-t.ok(len(found) > 1000 and after[0] - before[0] < MEMORY, "many addresses and many tokens cost no memory",
+t.ok(len(found) > 200 and after[0] - before[0] < MEMORY, "many addresses and many tokens cost no memory",
      len(found), after[0] - before[0])
 print(f"# {len(found)} strangers added {(after[0] - before[0]) / 1024:.0f} kB to a worker", flush=True)
 keys = lambda: subprocess.run(["redis-cli", "-s", os.environ["HF_REDIS"], "--scan", "--pattern", "*limit:*"],
@@ -225,12 +233,12 @@ t.ok(within(3 * WINDOW, lambda: not keys(), 0.2) is not None, "nor do they stay 
 chaos_load.kill_redis()
 try:
     t.ok(within(5, lambda: metrics()["holdfast_workers_with_redis"] == 0) is not None, "Redis is gone")
-    check("without Redis", storm([(*READ, token_of(4711))]), 100, 20, least=0.3)
+    check("without Redis", storm([(*READ, token_of(4711))]), 50, 20, least=0.3)
     check("without Redis, all", storm([WEBHOOK], EDGE), 100, 20, least=0.3)
     exhaust(direct, *READ, patient.token)
     t.ok(direct.ask(*WRITE, patient.token)[0] != 429, "without Redis one class does not count for another")
 finally:
     chaos_load.start_redis()
 t.ok(within(10, lambda: metrics()["holdfast_workers_with_redis"] == 2) is not None, "Redis is back")
-direct.ask(*READ, token_of(4712))
-check("with Redis again", storm([(*READ, token_of(4713))]), 100, 20)
+storm([(*READ, token_of(4712))], seconds=2)  # each worker has to notice
+check("with Redis again", storm([(*READ, token_of(4713))]), 50, 20)

@@ -174,6 +174,8 @@ for claim, text, message in (
         ("a setting that is given twice", GOOD + "workers = 2\n", "workers"),
         ("a time without a unit", changed(request_timeout="5"), "request_timeout"),
         ("a limit that is none", changed() + "limit.read.global = 5 a second\n", "limit.read.global"),
+        ("a limit that is given twice", changed() + 2 * "limit.read.global = 5/1s\n", "limit.read.global"),
+        ("a limit with a burst below zero", changed() + "limit.read.global = 5/1s burst -5\n", "limit.read.global"),
         ("no database", changed(database=None), "database"),
         ("no workers", changed(workers="0"), "workers"),
         ("a number of workers that is none", changed(workers="two"), "workers"),

@@ -76,6 +76,8 @@ create_hashed(void *arg, bool good, const char *hash)
 		return;
 	json_object_del(request->json, "password");
 	body = json_dumps(request->json, JSON_COMPACT);
+	json_decref(request->json);
+	request->json = NULL;
 	values[1] = hf_text(body);
 	hf_call(request, &request->route->call, values, hf_call_reply);
 	free(body);
@@ -232,8 +234,19 @@ avatar_stored(HfRequest *request, const char *name)
 	hf_call(request, &request->route->call, values, hf_call_reply);
 }
 
+static void
+may_set_avatar(HfRequest *request, const HfRow *row)
+{
+	(void) row;
+	hf_upload(request, avatar_stored);
+}
+
+/* Whoever is suspended leaves no file. */
 void
 hf_route_me_avatar_set(HfRequest *request)
 {
-	hf_upload(request, avatar_stored);
+	HfNumber number;
+	HfText actor = hf_actor(request, &number);
+
+	hf_call(request, &hf_call_me_get, &actor, may_set_avatar);
 }

@@ -59,8 +59,9 @@ hf_route_category_list(HfRequest *request)
 }
 
 /*
- * A list: its key is the whole query.  What it depends on is the narrowest thing that it is cut to, if
- * that tag counts all that the list shows; otherwise all products, and the category, which may move.
+ * A list: its key is the whole query.  What it depends on is the narrowest thing that it is cut
+ * to, if that tag counts all that the list shows; otherwise all products, and the category, which
+ * may move.
  */
 static void
 list(HfRequest *request, const char *key, bool narrow)
@@ -109,20 +110,27 @@ image_stored(HfRequest *request, const char *name)
 {
 	char body[200];
 	HfNumber number;
-	HfText values[3] = {hf_actor(request, &number), request->capture[0], hf_text(body)};
+	HfText values[3] = {hf_actor(request, &number), request->capture[0]};
 
 	snprintf(body, sizeof(body), "{\"original\":\"%s\"}", name);
 	values[2] = hf_text(body);
 	hf_call(request, &request->route->call, values, hf_call_reply);
 }
 
+static void
+may_add_image(HfRequest *request, const HfRow *row)
+{
+	(void) row;
+	hf_upload(request, image_stored);
+}
+
+/* Whoever may not change the product leaves no file. */
 void
 hf_route_product_image_add(HfRequest *request)
 {
 	HfText values[HF_ROUTE_ARGUMENTS];
 	HfNumber number;
 
-	/* No such product, no file. */
 	if (hf_call_arguments(request, false, values, &number))
-		hf_upload(request, image_stored);
+		hf_call(request, &hf_call_product_check, values, may_add_image);
 }

@@ -46,7 +46,10 @@ lane_is_up(HfPgLane lane)
 	return state.up > 0;
 }
 
-/* Says what state everything is in; a shop without its cache is ready, one without its database not. */
+/*
+ * Says what state everything is in; a shop without its cache is ready, one without its database
+ * not.
+ */
 static void
 reply_ready(HfRequest *request, const HfRow *row)
 {

@@ -49,7 +49,7 @@ static void
 granted(HfRequest *request, const HfRow *row)
 {
 	Granting *granting = request->state;
-	char access[HF_TOKEN_ACCESS_MAX + 1], text[HF_TOKEN_ACCESS_MAX + 512];
+	char access[HF_TOKEN_ACCESS_MAX + 1] = "", text[HF_TOKEN_ACCESS_MAX + 512];
 	HfText body = {text, 0};
 	json_t *grant;
 
@@ -177,7 +177,10 @@ hf_route_token(HfRequest *request)
 		hf_reply_problem(request, HF_PROBLEM_GRANT_TYPE, NULL, NULL);
 }
 
-/* POST /v1/oauth/revoke: a token that is none, or an access token, is revoked by being left to expire. */
+/*
+ * POST /v1/oauth/revoke: a token that is none, or an access token, is revoked by being left to
+ * expire.
+ */
 void
 hf_route_revoke(HfRequest *request)
 {

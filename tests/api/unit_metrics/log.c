@@ -173,13 +173,15 @@ an_event(void)
 	struct tm tm = {0};
 	time_t then;
 
-	check(strcmp(member(line, "level"), "warning") == 0 && strcmp(member(line, "event"), "test_event") == 0 &&
+	check(strcmp(member(line, "level"), "warning") == 0 &&
+			  strcmp(member(line, "event"), "test_event") == 0 &&
 			  strcmp(member(line, "message"), "file: No such file or directory") == 0 &&
 			  json_integer_value(json_object_get(line, "worker")) == 7 &&
 			  json_integer_value(json_object_get(line, "pid")) > 1 && *rest == '\0',
 		  "%s", text);
 	claim("an event is one line, and leaves errno as it is");
-	check(strlen(member(line, "ts")) == 24 && strcmp(strptime(member(line, "ts"), "%Y-%m-%dT%H:%M:%S", &tm) + 4, "Z") == 0,
+	check(strlen(member(line, "ts")) == 24 &&
+			  strcmp(strptime(member(line, "ts"), "%Y-%m-%dT%H:%M:%S", &tm) + 4, "Z") == 0,
 		  "%s", member(line, "ts"));
 	then = timegm(&tm);
 	check(labs(time(NULL) - then) < 60, "another time");
@@ -206,8 +208,10 @@ a_request(void)
 	json_t *line = next_line(&rest);
 
 	check(json_object_size(line) == 13 && strcmp(member(line, "event"), "request") == 0 &&
-			  strcmp(member(line, "id"), request.id) == 0 && strcmp(member(line, "route"), request.route) == 0 &&
-			  strcmp(member(line, "method"), "GET") == 0 && strcmp(member(line, "address"), "192.0.2.1") == 0 &&
+			  strcmp(member(line, "id"), request.id) == 0 &&
+			  strcmp(member(line, "route"), request.route) == 0 &&
+			  strcmp(member(line, "method"), "GET") == 0 &&
+			  strcmp(member(line, "address"), "192.0.2.1") == 0 &&
 			  strcmp(member(line, "account"), "7294350000000000001") == 0 &&
 			  json_integer_value(json_object_get(line, "status")) == 200 &&
 			  json_integer_value(json_object_get(line, "bytes")) == 5678 &&
@@ -227,8 +231,12 @@ static const struct
 } texts[] = {
 	{"a \"quote\" and a \\", "a \"quote\" and a \\"},
 	{"\x01\t\n\r\x1b[31m\x7f", "\x01\t\n\r\x1b[31m\x7f"},
-	{"\xc2\x9b" "31m", "\xc2\x9b" "31m"},
-	{"h\xc3\xa9llo \xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82", "h\xc3\xa9llo \xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82"},
+	{"\xc2\x9b"
+	 "31m",
+	 "\xc2\x9b"
+	 "31m"},
+	{"h\xc3\xa9llo \xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82",
+	 "h\xc3\xa9llo \xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82"},
 	{"\xff|\x80|\xc3|\xc3(", "\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd("},
 	{"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},
 	{"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
@@ -253,7 +261,8 @@ strange_texts(void)
 	{
 		json_t *line = next_line(&rest);
 
-		check(strcmp(member(line, "message"), texts[i].read) == 0, "text %zu: %s", i, member(line, "message"));
+		check(strcmp(member(line, "message"), texts[i].read) == 0, "text %zu: %s", i,
+			  member(line, "message"));
 		json_decref(line);
 	}
 	free(text);
@@ -337,10 +346,11 @@ flood(const char *what, int in, int out, void (*play)(void))
 	text = read_all(in);
 	close(in);
 	lines = count_lines(text, "request", &suppressed);
-	check(lines > 100 && lost() > before, "%ld lines, %lu lost", lines, (unsigned long) (lost() - before));
+	check(lines > 100 && lost() > before, "%ld lines, %lu lost", lines,
+		  (unsigned long) (lost() - before));
 	/* What was still in the buffer is neither written nor lost. */
-	check(lines + (long) (lost() - before) <= MANY && lines + (long) (lost() - before) > MANY - 500, "%ld lines, %lu lost",
-		  lines, (unsigned long) (lost() - before));
+	check(lines + (long) (lost() - before) <= MANY && lines + (long) (lost() - before) > MANY - 500,
+		  "%ld lines, %lu lost", lines, (unsigned long) (lost() - before));
 	free(text);
 	claim("nobody waits for %s that is full; what is lost is counted", what);
 }
@@ -376,7 +386,8 @@ a_file(const char *directory)
 	lseek(fd, 0, SEEK_SET);
 	text = read_all(fd);
 	close(fd);
-	check(count_lines(text, "request", &suppressed) == MANY && lost() == before, "lines are missing");
+	check(count_lines(text, "request", &suppressed) == MANY && lost() == before,
+		  "lines are missing");
 	free(text);
 	claim("a file takes everything");
 }
@@ -459,9 +470,11 @@ the_parent(void)
 
 	check(json_integer_value(json_object_get(first, "worker")) == 0 &&
 			  json_integer_value(json_object_get(second, "worker")) == 1 &&
-			  json_integer_value(json_object_get(first, "pid")) != json_integer_value(json_object_get(second, "pid")),
+			  json_integer_value(json_object_get(first, "pid")) !=
+				  json_integer_value(json_object_get(second, "pid")),
 		  "%s", text);
-	check(strcmp(member(second, "event"), "child") == 0 && strcmp(member(third, "event"), "request") == 0 && *rest == '\0',
+	check(strcmp(member(second, "event"), "child") == 0 &&
+			  strcmp(member(third, "event"), "request") == 0 && *rest == '\0',
 		  "the child has written what was the parent's");
 	json_decref(first);
 	json_decref(second);
@@ -502,7 +515,9 @@ two_workers(void)
 	char *text = scene(play_two);
 	long suppressed, lines = count_lines(text, "request", &suppressed);
 
-	check(lines + (long) (lost() - before) > 2 * MANY - 500 && lines + (long) (lost() - before) <= 2 * MANY, "%ld lines", lines);
+	check(lines + (long) (lost() - before) > 2 * MANY - 500 &&
+			  lines + (long) (lost() - before) <= 2 * MANY,
+		  "%ld lines", lines);
 	free(text);
 	claim("lines of two workers do not mix");
 }

@@ -87,7 +87,8 @@ before_there_is_memory(void)
 	hf_metrics_set(HF_METRIC_CONNECTIONS, 1);
 	hf_metrics_request(0, 200, 1);
 	hf_metrics_process();
-	check(hf_metrics_value(HF_METRIC_HASHES) == 0 && hf_metrics_routes() == 0, "something is there");
+	check(hf_metrics_value(HF_METRIC_HASHES) == 0 && hf_metrics_routes() == 0,
+		  "something is there");
 	claim("before there is memory nothing is counted");
 }
 
@@ -170,7 +171,8 @@ durations(void)
 	check(figures.bucket[HF_METRICS_BUCKETS - 1] == 1, "what is longer than all bounds");
 	for (int i = 0; i < HF_METRICS_BUCKETS - 1; i++)
 		check(figures.bucket[i] == 2, "bucket %d: %lu", i, (unsigned long) figures.bucket[i]);
-	check(figures.status[201 - HF_METRICS_STATUS_MIN] == 2 * (HF_METRICS_BUCKETS - 1) + 1, "status");
+	check(figures.status[201 - HF_METRICS_STATUS_MIN] == 2 * (HF_METRICS_BUCKETS - 1) + 1,
+		  "status");
 	claim("a duration belongs to the first bound that it does not exceed");
 }
 
@@ -237,12 +239,12 @@ families_of_the_shop(const char *directory)
 		"[{\"name\": \"a\", \"type\": \"gauge\", \"help\": \"A.\", \"samples\": [{\"value\": 1, \"labels\": {\"l\\n\": \"1\"}}]}]",
 	};
 	size_t length;
-	char *text =
-		families("[{\"name\": \"holdfast_jobs\", \"type\": \"gauge\", \"help\": \"A\\\\B\\nC.\", \"samples\": ["
-				 "{\"labels\": {\"kind\": \"q\\\"b\\\\n\\n\", \"state\": \"running\"}, \"value\": 1795669366.588855},"
-				 "{\"labels\": {}, \"value\": 12345678901}]},"
-				 "{\"name\": \"holdfast_none\", \"type\": \"gauge\", \"help\": \"None.\", \"samples\": []}]",
-				 &length);
+	char *text = families(
+		"[{\"name\": \"holdfast_jobs\", \"type\": \"gauge\", \"help\": \"A\\\\B\\nC.\", \"samples\": ["
+		"{\"labels\": {\"kind\": \"q\\\"b\\\\n\\n\", \"state\": \"running\"}, \"value\": 1795669366.588855},"
+		"{\"labels\": {}, \"value\": 12345678901}]},"
+		"{\"name\": \"holdfast_none\", \"type\": \"gauge\", \"help\": \"None.\", \"samples\": []}]",
+		&length);
 
 	check(text != NULL &&
 			  strcmp(text,

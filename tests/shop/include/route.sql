@@ -112,6 +112,7 @@ INSERT INTO route VALUES
         'tags', '["x"]'::jsonb, 'published', true, 'skus', jsonb_build_array(jsonb_build_object('id', thing('sku'), 'code', 'S1', 'price', 100, 'currency', 'EUR')))$$, $$'*'$$]),
     ('product_publish', 'seller', ARRAY[$$thing('product')$$, $$false$$]),
     ('product_delete', 'seller', ARRAY[$$thing('product')$$, $$'*'$$]),
+    ('product_check', 'seller', ARRAY[$$thing('product')$$]),
     ('product_image_add', 'seller', ARRAY[$$thing('product')$$, $$'{"original": "picture.png"}'$$]),
     ('sku_stock_get', 'anyone', ARRAY[$$thing('sku')$$]),
     ('sku_receive', 'seller', ARRAY[$$thing('sku')$$, $$'key-0001'$$, $$'{"quantity": 10, "reference": "delivery note 1"}'$$]),
