@@ -7,8 +7,10 @@ import atexit
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -228,6 +230,26 @@ def reload(**settings):
     with open(os.environ["HF_API_LOG"], "a") as log:
         subprocess.run([*os.environ["HF_RUNAS"].split(), os.environ["HF_API_DIR"] + "/reload", conf], check=True,
                        stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=120)
+
+
+def npm(name, *packages):
+    """The directory of packages from the npm registry, installed once into the cache; None without npm, or if they cannot be had."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    home = os.path.join(cache, "holdfast", name)
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return None
+    if not os.path.isdir(home):
+        os.makedirs(os.path.dirname(home), exist_ok=True)
+        new = tempfile.mkdtemp(dir=os.path.dirname(home))
+        words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, *packages]
+        good = subprocess.run(words, check=False).returncode == 0
+        try:
+            if good:
+                os.rename(new, home)
+        except OSError:  # somebody else was quicker
+            pass
+        shutil.rmtree(new, ignore_errors=True)
+    return os.path.join(home, "node_modules") if os.path.isdir(home) else None
 
 
 class Tap:

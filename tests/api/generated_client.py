@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from api import PASSWORD, Tap, psql, register
+from api import PASSWORD, Tap, npm, psql, register
 
 GENERATOR, VERSION = "@hey-api/openapi-ts", "0.90.0"
 COMPILER = "typescript@5.9.3"
@@ -26,22 +26,6 @@ def node_version():
         return 0, 0
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     return tuple(map(int, said.strip().lstrip("v").split(".")[:2]))
-
-
-def installed():
-    """The directory of the programs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    home = os.path.join(cache, "holdfast", f"openapi-ts-{VERSION}")
-    if not os.path.isdir(home):
-        os.makedirs(os.path.dirname(home), exist_ok=True)
-        new = tempfile.mkdtemp(dir=os.path.dirname(home))
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, f"{GENERATOR}@{VERSION}", COMPILER],
-                       check=True)
-        try:
-            os.rename(new, home)
-        except OSError:  # somebody else was quicker
-            shutil.rmtree(new)
-    return os.path.join(home, "node_modules/.bin")
 
 
 def run(*words, where):
@@ -65,10 +49,11 @@ def shop(script):
 
 
 def main():
-    if node_version() < OLDEST_NODE:
-        t.ok(True, "the generated client # SKIP there is no npm, or no Node of version 20.19 or later")
+    packages = npm(f"openapi-ts-{VERSION}", f"{GENERATOR}@{VERSION}", COMPILER) if node_version() >= OLDEST_NODE else None
+    if packages is None:
+        t.ok(True, "the generated client # SKIP it cannot be had from npm, or there is no Node of version 20.19 or later")
         return
-    programs = installed()
+    programs = os.path.join(packages, ".bin")
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "generated_client.ts")
         script = shutil.copy(source, work)

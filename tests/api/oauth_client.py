@@ -6,9 +6,7 @@ expired, report errors by name, and log out. Runs within tools/with-api, with De
 The one for JavaScript is installed once, from the npm registry, into ${XDG_CACHE_HOME:-~/.cache}/holdfast; without npm it is skipped.
 """
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 
 from authlib.integrations.base_client import OAuthError
@@ -16,7 +14,7 @@ from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from oauthlib.oauth2 import InvalidGrantError, LegacyApplicationClient, OAuth2Error, UnsupportedGrantTypeError
 from requests_oauthlib import OAuth2Session
 
-from api import PASSWORD, Client, Tap, register, within
+from api import PASSWORD, Client, Tap, npm, register, within
 
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 API = os.environ["HF_API"]
@@ -80,26 +78,12 @@ t.equal(answer.status, 200, "whoever else is logged in stays so")
 
 
 # oauth4webapi.
-def installed():
-    """The directory of the package's modules."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    home = os.path.join(cache, "holdfast", f"{PACKAGE}-{VERSION}")
-    if not os.path.isdir(home):
-        os.makedirs(os.path.dirname(home), exist_ok=True)
-        new = tempfile.mkdtemp(dir=os.path.dirname(home))
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", new, f"{PACKAGE}@{VERSION}"], check=True)
-        try:
-            os.rename(new, home)
-        except OSError:  # somebody else was quicker
-            shutil.rmtree(new)
-    return os.path.join(home, "node_modules", PACKAGE, "build", "index.js")
-
-
-if shutil.which("npm") is None or shutil.which("node") is None:
-    t.ok(True, "oauth4webapi # SKIP there is no npm")
+packages = npm(f"{PACKAGE}-{VERSION}", f"{PACKAGE}@{VERSION}")
+if packages is None:
+    t.ok(True, "oauth4webapi # SKIP it cannot be had from npm")
 else:
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "oauth_client.mjs")
-    done = subprocess.run(["node", script, installed(), API, olga.email, PASSWORD], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(["node", script, os.path.join(packages, PACKAGE, "build", "index.js"), API, olga.email, PASSWORD], capture_output=True, text=True, timeout=120, check=False)
     for line in done.stdout.splitlines():
         good, _, claim = line.partition(" ")
         t.ok(good == "ok", claim)
