@@ -17,6 +17,15 @@ import sys
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+FORMATS = FormatChecker()
+
+
+@FORMATS.checks("date-time")
+def is_date_time(value):
+    """A time of RFC 3339, which Debian's jsonschema does not look at by itself."""
+    return not isinstance(value, str) or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", value) is not None
+
+
 OPENAPI = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../api/www/openapi.json")
 METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -71,7 +80,7 @@ class Contract:
         """What is wrong with a value."""
         if id(schema) not in self.validators:
             whole = {"components": self.document["components"], "allOf": [schema]}
-            self.validators[id(schema)] = Draft202012Validator(whole, format_checker=FormatChecker())
+            self.validators[id(schema)] = Draft202012Validator(whole, format_checker=FORMATS)
         for error in self.validators[id(schema)].iter_errors(value):
             while error.context:
                 error = min(error.context, key=lambda e: (-len(e.absolute_path), e.validator == "type"))
