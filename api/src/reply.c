@@ -32,16 +32,46 @@ static struct
 	size_t used;
 } head;
 
-static void __attribute__((format(printf, 1, 2))) add_header(const char *format, ...)
+/*
+ * Adds what all these texts, up to a NULL, are together, or nothing if there is no room.  This runs
+ * for every answer many times, and so without a format.
+ */
+static void __attribute__((sentinel)) add_header(const char *text, ...)
 {
+	size_t used = head.used;
 	va_list args;
-	int length;
 
-	va_start(args, format);
-	length = vsnprintf(head.text + head.used, HEAD_MAX - head.used, format, args);
+	va_start(args, text);
+	for (; text != NULL; text = va_arg(args, const char *))
+	{
+		size_t length = strlen(text);
+
+		if (length >= HEAD_MAX - used)
+			break;
+		memcpy(head.text + used, text, length);
+		used += length;
+	}
 	va_end(args);
-	if (length > 0 && head.used + (size_t) length < HEAD_MAX)
-		head.used += (size_t) length;
+	if (text == NULL)
+		head.used = used;
+}
+
+/* A number in decimal. */
+typedef struct Digits
+{
+	char text[11];
+} Digits;
+
+static const char *
+write_digits(Digits *digits, unsigned value)
+{
+	char *at = digits->text + sizeof(digits->text) - 1;
+
+	*at = '\0';
+	do
+		*--at = (char) ('0' + value % 10);
+	while ((value /= 10) > 0);
+	return at;
 }
 
 /* Makes the answer final; Kore sends it, soon. */
@@ -242,17 +272,18 @@ add_cors(const HfRequest *request)
 
 	if (origin == NULL)
 		return;
-	add_header("\r\naccess-control-allow-origin: %s", origin);
+	add_header("\r\naccess-control-allow-origin: ", origin, NULL);
 	if (request->http->method == HTTP_METHOD_OPTIONS)
 		add_header(
-			"\r\naccess-control-allow-methods: %s"
+			"\r\naccess-control-allow-methods: ", request->reply.allow,
 			"\r\naccess-control-allow-headers: authorization, content-type, idempotency-key, "
 			"if-match, if-none-match, x-request-id"
 			"\r\naccess-control-max-age: 7200",
-			request->reply.allow);
+			NULL);
 	else
 		add_header("\r\naccess-control-expose-headers: etag, idempotency-replayed, link, location, "
-				   "ratelimit, ratelimit-policy, retry-after, x-request-id");
+				   "ratelimit, ratelimit-policy, retry-after, x-request-id",
+				   NULL);
 }
 
 /* RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10). */
@@ -261,12 +292,15 @@ add_limits(const HfRequest *request)
 {
 	static const char *const scope[HF_LIMIT_SCOPES] = {"global", "address", "account"};
 	const HfLimitVerdict *limit = &request->limit;
+	Digits digits[4];
 
 	if (limit->quota == 0)
 		return;
-	add_header("\r\nratelimit-policy: \"%s\";q=%u;w=%u\r\nratelimit: \"%s\";r=%u;t=%u",
-			   scope[limit->scope], limit->quota, limit->window, scope[limit->scope],
-			   limit->remaining, limit->reset);
+	add_header("\r\nratelimit-policy: \"", scope[limit->scope],
+			   "\";q=", write_digits(&digits[0], limit->quota),
+			   ";w=", write_digits(&digits[1], limit->window), "\r\nratelimit: \"",
+			   scope[limit->scope], "\";r=", write_digits(&digits[2], limit->remaining),
+			   ";t=", write_digits(&digits[3], limit->reset), NULL);
 }
 
 static void
@@ -276,47 +310,55 @@ add_caching(const HfRequest *request)
 	bool is_get = request->route != NULL && request->route->method == HF_GET;
 
 	if (reply->no_store || reply->status >= 400)
-		add_header("\r\ncache-control: no-store");
+		add_header("\r\ncache-control: no-store", NULL);
 	else if (is_get)
-		add_header("\r\ncache-control: %s, no-cache", request->account != 0 ? "private" : "public");
+		add_header("\r\ncache-control: ", request->account != 0 ? "private" : "public",
+				   ", no-cache", NULL);
 	/* RFC 6749, section 5.1, wants this beside it. */
 	if (reply->no_store && request->route != NULL && request->route->body == HF_FORM)
-		add_header("\r\npragma: no-cache");
+		add_header("\r\npragma: no-cache", NULL);
 	if (is_get)
-		add_header("\r\nvary: accept-encoding%s",
-				   hf_config.cors_origins[0] != NULL ? ", authorization, origin"
-													 : ", authorization");
+		add_header("\r\nvary: accept-encoding, authorization",
+				   hf_config.cors_origins[0] != NULL ? ", origin" : "", NULL);
 	else if (hf_config.cors_origins[0] != NULL)
-		add_header("\r\nvary: origin");
+		add_header("\r\nvary: origin", NULL);
 	if (reply->etag[0] != '\0')
-		add_header(reply->gzip ? "\r\netag: %.*s-gzip\"" : "\r\netag: %.*s\"",
-				   (int) strlen(reply->etag) - 1, reply->etag);
+	{
+		add_header("\r\netag: ", reply->etag, NULL);
+		/* Before the quotation mark at its end. */
+		if (reply->gzip)
+		{
+			head.used--;
+			add_header("-gzip\"", NULL);
+		}
+	}
 	if (reply->gzip && reply->status != 304)
-		add_header("\r\ncontent-encoding: gzip");
+		add_header("\r\ncontent-encoding: gzip", NULL);
 }
 
 static void
 make_head(const HfRequest *request)
 {
 	const HfReply *reply = &request->reply;
+	Digits digits;
 
 	head.used = 0;
-	add_header("%s", request->id);
+	add_header(request->id, NULL);
 	if (reply->type != NULL)
-		add_header("\r\ncontent-type: %s", reply->type);
+		add_header("\r\ncontent-type: ", reply->type, NULL);
 	add_caching(request);
 	if (reply->location[0] != '\0')
-		add_header("\r\nlocation: %s", reply->location);
+		add_header("\r\nlocation: ", reply->location, NULL);
 	if (reply->link[0] != '\0')
-		add_header("\r\nlink: %s", reply->link);
+		add_header("\r\nlink: ", reply->link, NULL);
 	if (reply->allow[0] != '\0')
-		add_header("\r\nallow: %s", reply->allow);
+		add_header("\r\nallow: ", reply->allow, NULL);
 	if (reply->replayed)
-		add_header("\r\nidempotency-replayed: true");
+		add_header("\r\nidempotency-replayed: true", NULL);
 	if (reply->challenge != NULL)
-		add_header("\r\nwww-authenticate: %s", reply->challenge);
+		add_header("\r\nwww-authenticate: ", reply->challenge, NULL);
 	if (reply->retry_after > 0)
-		add_header("\r\nretry-after: %u", reply->retry_after);
+		add_header("\r\nretry-after: ", write_digits(&digits, reply->retry_after), NULL);
 	add_limits(request);
 	add_cors(request);
 	head.text[head.used] = '\0';

@@ -30,12 +30,22 @@ static unsigned open_requests;
 void
 hf_request_make_id(char id[HF_FRAME_ID_MAX + 1])
 {
-	static uint64_t worker_part, number;
+	static const char digits[] = "0123456789abcdef";
+	static char beginning[12];
+	static uint32_t number;
+	uint64_t random;
 
-	if (worker_part == 0)
-		arc4random_buf(&worker_part, sizeof(worker_part));
-	snprintf(id, HF_FRAME_ID_MAX + 1, "%012lx%08lx", (unsigned long) (worker_part >> 16),
-			 (unsigned long) (++number & 0xffffffff));
+	if (number == 0)
+	{
+		arc4random_buf(&random, sizeof(random));
+		for (size_t i = 0; i < sizeof(beginning); i++, random >>= 4)
+			beginning[i] = digits[random & 15];
+	}
+	number++;
+	memcpy(id, beginning, sizeof(beginning));
+	for (int i = 0; i < 8; i++)
+		id[sizeof(beginning) + (size_t) i] = digits[number >> (28 - 4 * i) & 15];
+	id[sizeof(beginning) + 8] = '\0';
 }
 
 /* Takes over the client's id if it is a word that can stand in a log. */
