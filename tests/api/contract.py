@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Compares answers of the web application with its contract, api/www/openapi.json.
 
     contract.py JOURNAL     checks a journal of answers, one JSON object a line: {method, path, status, headers,
