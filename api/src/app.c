@@ -255,7 +255,6 @@ hf_bench_noop(struct http_request *http)
 
 	if (!hf_config.bench)
 		return hf_dispatch(http);
-	http->owner->http_timeout = 0;
 	http_response_header(http, "content-type", "application/json");
 	hf_frame_responding(http->owner, true);
 	http_response(http, 200, body, sizeof(body) - 1);

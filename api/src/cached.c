@@ -50,15 +50,6 @@ split(HfText *rest, char at, HfText *part)
 	return true;
 }
 
-static void
-copy(char *to, size_t room, const HfText *from)
-{
-	size_t length = from->length < room ? from->length : 0;
-
-	memcpy(to, from->data, length);
-	to[length] = '\0';
-}
-
 /*
  * Nobody in particular was refused.  Whoever is logged in may have become more since his token was
  * made, which only the database knows.  True if it is asked.
@@ -84,11 +75,11 @@ reply_refused(HfRequest *request, HfText rest)
 		return true;
 	if (!split(&rest, '\0', &part))
 		return false;
-	copy(sqlstate, sizeof(sqlstate), &part);
+	hf_text_copy(sqlstate, sizeof(sqlstate), &part);
 	if (!split(&rest, '\0', &part))
 		return false;
-	copy(pointer, sizeof(pointer), &part);
-	copy(detail, sizeof(detail), &rest);
+	hf_text_copy(pointer, sizeof(pointer), &part);
+	hf_text_copy(detail, sizeof(detail), &rest);
 	problem = hf_problem_of_sqlstate(sqlstate);
 	if (problem == NULL)
 		problem = hf_problem(HF_PROBLEM_INTERNAL);
@@ -113,8 +104,8 @@ reply_payload(HfRequest *request, const HfText *payload)
 		return false;
 	plain = (HfText){rest.data, length};
 	gzip = (HfText){rest.length > length ? rest.data + length : NULL, rest.length - length};
-	copy(request->reply.etag, sizeof(request->reply.etag), &etag);
-	copy(cursor, sizeof(cursor), &next);
+	hf_text_copy(request->reply.etag, sizeof(request->reply.etag), &etag);
+	hf_text_copy(cursor, sizeof(cursor), &next);
 	hf_call_link(request, cursor);
 	hf_reply_packed(request, 200, &plain, &gzip);
 	return true;
@@ -128,7 +119,7 @@ make_payload(const HfRequest *request, const HfRow *row)
 	HfText gzip = hf_gzip(&row->body);
 	int length;
 
-	copy(etag, sizeof(etag), &row->etag);
+	hf_text_copy(etag, sizeof(etag), &row->etag);
 	if (row->etag.length == 0)
 		hf_reply_etag(etag, &row->body);
 	if (request->query != NULL)

@@ -31,6 +31,17 @@ hf_text(const char *text)
 	return (HfText){text, text != NULL ? strlen(text) : 0};
 }
 
+/* Copies a text and ends it with a NUL; one that does not fit is left out as a whole. */
+void
+hf_text_copy(char *to, size_t room, const HfText *from)
+{
+	size_t length = from->length < room ? from->length : 0;
+
+	if (length > 0)
+		memcpy(to, from->data, length);
+	to[length] = '\0';
+}
+
 HfText
 hf_number(HfNumber *number, int64_t value)
 {
@@ -96,6 +107,17 @@ hf_call_detail(const HfProblem *problem, const char *detail)
 	return problem->status < 500 ? detail : NULL;
 }
 
+/* Answers that there was no answer, with a problem that says so. */
+void
+hf_call_unknown(HfRequest *request, HfProblemCode code)
+{
+	hf_reply_problem(request, code, NULL,
+					 request->route->method == HF_GET
+						 ? NULL
+						 : "whether it was done is not known; an Idempotency-Key makes it safe to "
+						   "send again");
+}
+
 /* Answers what was no row: a refusal, or that nothing is known. */
 void
 hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answer)
@@ -104,11 +126,7 @@ hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answ
 
 	if (answer->outcome == HF_PG_LOST)
 	{
-		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL,
-						 request->route->method == HF_GET
-							 ? NULL
-							 : "whether it was done is not known; an Idempotency-Key makes it safe "
-							   "to send again");
+		hf_call_unknown(request, HF_PROBLEM_UNAVAILABLE);
 		return;
 	}
 	problem = answer->outcome == HF_PG_REFUSED ? hf_problem_of_sqlstate(answer->sqlstate) : NULL;
@@ -147,7 +165,7 @@ hf_call(HfRequest *request, const HfCall *call, const HfText *values, HfStep ste
 {
 	Pending *pending;
 
-	if (!hf_problem_loaded() && call != &hf_call_problems)
+	if (!hf_problem_loaded())
 	{
 		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
 		return;
@@ -308,16 +326,6 @@ hf_call_route(HfRequest *request)
 		hf_call(request, &request->route->call, values, hf_call_reply);
 }
 
-static void
-copy_text(char *to, size_t room, const HfText *from)
-{
-	size_t length = from->length < room ? from->length : 0;
-
-	if (length > 0)
-		memcpy(to, from->data, length);
-	to[length] = '\0';
-}
-
 /* Copies the cursor of the next page out of a list; 0 if it has none. */
 size_t
 hf_call_next(const HfText *body, char *next, size_t room)
@@ -393,8 +401,8 @@ hf_call_reply(HfRequest *request, const HfRow *row)
 	HfReply *reply = &request->reply;
 	char next[1024];
 
-	copy_text(reply->etag, sizeof(reply->etag), &row->etag);
-	copy_text(reply->location, sizeof(reply->location), &row->location);
+	hf_text_copy(reply->etag, sizeof(reply->etag), &row->etag);
+	hf_text_copy(reply->location, sizeof(reply->location), &row->location);
 	if (reply->etag[0] == '\0' && row->status == 200 && request->route->method == HF_GET)
 		hf_reply_etag(reply->etag, &row->body);
 	reply->replayed = row->replayed;

@@ -27,6 +27,7 @@ typedef struct HfNumber
 } HfNumber;
 
 extern HfText hf_text(const char *text);
+extern void hf_text_copy(char *to, size_t room, const HfText *from);
 extern HfText hf_number(HfNumber *number, int64_t value);
 extern HfText hf_bytea(char *text, const void *bytes, size_t length);
 extern HfText hf_actor(const HfRequest *request, HfNumber *number);
@@ -39,6 +40,7 @@ extern bool hf_call_arguments(HfRequest *request, bool as_nobody, HfText *values
 							  HfNumber *numbers);
 extern void hf_call_reply(HfRequest *request, const HfRow *row);
 extern const char *hf_call_detail(const HfProblem *problem, const char *detail);
+extern void hf_call_unknown(HfRequest *request, HfProblemCode code);
 extern void hf_call_refused(HfRequest *request, const char *function, const HfPgAnswer *answer);
 extern size_t hf_call_next(const HfText *body, char *next, size_t room);
 extern void hf_call_link(HfRequest *request, const char *next);

@@ -170,8 +170,6 @@ hf_dispatch(struct http_request *http)
 		request = hf_request_new(http);
 		if (request == NULL)
 			return KORE_RESULT_ERROR;
-		/* Kore would tell a request whose body came late that it took too long. */
-		http->owner->http_timeout = 0;
 		begin(request);
 	}
 	if (request->replied)
@@ -198,11 +196,7 @@ answer_overdue(void)
 		if (!hf_request_is_open(request))
 			continue;
 		hf_metrics_add(HF_METRIC_TIMED_OUT, 1);
-		hf_reply_problem(request, HF_PROBLEM_TIMED_OUT, NULL,
-						 request->route->method == HF_GET
-							 ? NULL
-							 : "whether it was done is not known; an Idempotency-Key makes it safe "
-							   "to send again");
+		hf_call_unknown(request, HF_PROBLEM_TIMED_OUT);
 	}
 }
 

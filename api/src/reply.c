@@ -116,8 +116,8 @@ hf_reply(HfRequest *request, int status, const HfText *json)
 /*
  * Does a list of ETags, such as If-None-Match, name this one? Weakly (RFC 9110, section 8.8.3.2).
  */
-bool
-hf_reply_matches(const char *header, const char *etag)
+static bool
+matches(const char *header, const char *etag)
 {
 	size_t length = strlen(etag);
 
@@ -143,7 +143,7 @@ is_unchanged(const HfRequest *request)
 	if (request->reply.etag[0] == '\0' ||
 		(header = hf_request_header(request, "if-none-match")) == NULL)
 		return false;
-	return hf_reply_matches(header, request->reply.etag);
+	return matches(header, request->reply.etag);
 }
 
 /* As hf_reply(), for a body that somebody may have compressed already: then gzip has data. */

@@ -16,7 +16,6 @@ extern void hf_reply_problem(HfRequest *request, HfProblemCode code, const char 
 extern void hf_reply_refusal(HfRequest *request, const HfProblem *problem, const char *pointer,
 							 const char *detail);
 extern void hf_reply_etag(char etag[HF_REPLY_ETAG_MAX + 1], const HfText *body);
-extern bool hf_reply_matches(const char *header, const char *etag);
 extern void hf_reply_send(HfRequest *request);
 
 #endif

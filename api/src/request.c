@@ -16,10 +16,8 @@
 
 #include <arpa/inet.h>
 
-#define FREE_MAX	1024		/* requests kept for the next ones */
-#define BODY_KEPT	(16 * 1024) /* bytes of an answer's buffer that are kept with them */
-#define ID_RANDOM	12			/* bytes */
-#define IN_ARPA_LEN INET6_ADDRSTRLEN
+#define FREE_MAX  1024		  /* requests kept for the next ones */
+#define BODY_KEPT (16 * 1024) /* bytes of an answer's buffer that are kept with them */
 
 static HfRequest *free_requests;
 static unsigned frees;
@@ -86,9 +84,9 @@ take_address(HfRequest *request)
 
 	request->address[0] = '\0';
 	if (connection->family == AF_INET)
-		inet_ntop(AF_INET, &connection->addr.ipv4.sin_addr, request->address, IN_ARPA_LEN);
+		inet_ntop(AF_INET, &connection->addr.ipv4.sin_addr, request->address, INET6_ADDRSTRLEN);
 	else if (connection->family == AF_INET6)
-		inet_ntop(AF_INET6, &connection->addr.ipv6.sin6_addr, request->address, IN_ARPA_LEN);
+		inet_ntop(AF_INET6, &connection->addr.ipv6.sin6_addr, request->address, INET6_ADDRSTRLEN);
 	if (!trusted && !is_trusted(request->address))
 		return;
 	said = hf_request_header(request, "x-real-ip");

@@ -12,7 +12,7 @@ import subprocess
 import time
 import uuid
 
-from api import Client, Tap, product, psql, register
+from api import Client, Tap, product, psql, register, workers
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 REQUESTS, DURATIONS = "holdfast_http_requests_total", "holdfast_http_request_duration_seconds"
@@ -65,19 +65,6 @@ def settled(condition):
     while not condition(figures := Figures()) and time.monotonic() < end:
         time.sleep(0.05)
     return figures
-
-
-def workers():
-    """The worker processes of the application."""
-    parent, found = int(open(os.environ["HF_API_PID"]).read()), []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            state, above = open(f"/proc/{name}/stat").read().rpartition(") ")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(above) == parent and state != "Z":
-            found.append(int(name))
-    return found
 
 
 def log_lines():

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.parse
 
-from api import Client, Tap, psql, register
+from api import Client, Tap, psql, register, within, workers
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 EDGE, CONF, DIR = os.environ["HF_EDGE"], os.environ["HF_API_CONF"], os.environ["HF_API_DIR"]
@@ -29,34 +29,11 @@ def pid():
     return int(open(PID_FILE).read())
 
 
-def workers(parent):
-    """The processes of a parent that are alive."""
-    found = set()
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            state, above = open(f"/proc/{name}/stat").read().rpartition(") ")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(above) == parent and state != "Z":
-            found.add(int(name))
-    return found
-
-
 def alive(process):
     try:
         return open(f"/proc/{process}/stat").read().rpartition(") ")[2][0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def within(seconds, condition):
-    """Whether the condition came true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def status(path="/health", base=EDGE):
@@ -203,7 +180,7 @@ with tempfile.TemporaryDirectory() as elsewhere, http.client.socket.create_serve
 # The process.
 first = pid()
 t.equal(len(workers(first)), 2, "there are as many workers as were asked for")
-uids = {os.stat(f"/proc/{process}").st_uid for process in {first} | workers(first)}
+uids = {os.stat(f"/proc/{process}").st_uid for process in {first, *workers(first)}}
 t.equal(uids, {os.stat(PID_FILE).st_uid}, "all of it runs as the user of the pid file")
 t.ok(0 not in uids, "who is not root")
 os.kill(first, signal.SIGHUP)

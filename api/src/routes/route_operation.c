@@ -98,24 +98,14 @@ hf_route_ready(HfRequest *request)
 	hf_call(request, &hf_call_ready, &nobody, reply_ready);
 }
 
-/* Writes down how this worker is, for whichever worker is asked. */
+/* Writes down of this worker what nobody else does, for whichever worker is asked. */
 void
 hf_operation_note(void)
 {
 	hf_metrics_process();
 	hf_metrics_set(HF_METRIC_CONNECTIONS, worker_active_connections);
 	hf_metrics_set(HF_METRIC_REQUESTS_OPEN, hf_requests_open());
-	hf_metrics_set(HF_METRIC_REDIS_UP, hf_redis_is_up());
-	hf_metrics_set(HF_METRIC_CACHE_ON, hf_cache_is_on());
 	hf_metrics_set(HF_METRIC_HASHES_WAITING, hf_password_waiting());
-	for (int lane = 0; lane < HF_PG_LANES; lane++)
-	{
-		HfPgState state;
-
-		hf_pg_state(lane, &state);
-		hf_metrics_set(HF_METRIC_PG_UP_READ + lane, state.up);
-		hf_metrics_set(HF_METRIC_PG_WAITING_READ + lane, state.waiting);
-	}
 }
 
 static const char *
