@@ -48,6 +48,7 @@ typedef struct HfConfig
 	unsigned database_read_connections; /* of each worker, as all that follows */
 	unsigned database_write_connections;
 	unsigned database_slow_connections;
+	unsigned database_purchase_connections;
 	unsigned database_read_queue;
 	unsigned database_write_queue;
 	unsigned database_slow_queue;
@@ -67,6 +68,11 @@ typedef struct HfConfig
 	char *token_audience;
 	unsigned token_ttl;
 	unsigned refresh_ttl;
+
+	unsigned ticket_ttl;
+	unsigned purchase_batch; /* lines */
+	unsigned purchase_queue;
+	unsigned live_watchers;
 
 	unsigned hash_threads;
 	unsigned hash_queue;
