@@ -7,7 +7,7 @@
  * answer 503 until they have.
  *
  * A worker that is told to stop takes no more connections, finishes the requests it has, bounded by
- * drain_timeout, and then ends.
+ * drain_timeout, and then ends; streams end at once, because their clients come back by themselves.
  */
 #include "kore.h"
 
@@ -19,6 +19,7 @@
 #include "flow.h"
 #include "frame.h"
 #include "limit.h"
+#include "live.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -26,8 +27,11 @@
 #include "password.h"
 #include "pg.h"
 #include "problem.h"
+#include "purchase.h"
 #include "redis.h"
 #include "reply.h"
+#include "stream.h"
+#include "ticket_issue.h"
 #include "token.h"
 #include "upload.h"
 
@@ -41,6 +45,7 @@
 #define FLUSH_EVERY 200
 #define NOTE_EVERY	1000
 #define ERROR_MAX	512
+#define NOTE_WAIT	1000 /* milliseconds in the end, until the database has noted what we counted */
 
 /* What Kore 4.1 forbids, though libraries of today need it. */
 KORE_SECCOMP_FILTER("holdfast", KORE_SYSCALL_ALLOW(newfstatat), KORE_SYSCALL_ALLOW(faccessat2),
@@ -147,12 +152,14 @@ kore_parent_configure(int argc, char **argv)
 		give_up("%s: %s", path, error);
 	if (!hf_token_load_keys(hf_config.token_keys, error, sizeof(error)))
 		give_up("token_keys: %s", error);
+	hf_ticket_prepare();
 	if (hf_config.upload_directory[0] != '\0' && access(hf_config.upload_directory, F_OK) != 0)
 		give_up("upload_directory: %s: %s", hf_config.upload_directory, strerror(errno));
 	resolve_database();
 	resolve_redis();
 	load_pages();
 	hf_routes_prepare();
+	hf_live_prepare();
 	if (!hf_metrics_create(worker_count, hf_routes_count()))
 		give_up("no shared memory for the metrics");
 }
@@ -189,16 +196,22 @@ kore_worker_configure(void)
 	hf_loop_start();
 	hf_frame_configure(write_problem, hf_route_body_max);
 	hf_pg_start();
+	if (!hf_purchase_start())
+		hf_log(HF_LOG_ERROR, "purchase_failed", "no memory for purchases");
+	hf_ticket_start();
 	hf_redis_start();
 	if (!hf_cache_start())
 		hf_log(HF_LOG_ERROR, "cache_failed", "no memory for the near cache");
 	hf_limit_start();
+	hf_live_start();
 	hf_password_start();
 	hf_upload_start();
 	hf_flow_start();
+	hf_stream_start();
 	hf_loop_every(LOAD_EVERY, load_problems);
 	hf_loop_every(FLUSH_EVERY, hf_log_flush);
 	hf_loop_every(NOTE_EVERY, hf_operation_note);
+	hf_loop_every(NOTE_EVERY, hf_ticket_note);
 	hf_log(HF_LOG_INFO, "worker_started", "worker %d", worker->id);
 }
 
@@ -224,6 +237,7 @@ drain(void)
 	uint64_t end = hf_loop_now() + hf_config.drain_timeout;
 
 	stop_listening();
+	hf_stream_stop();
 	http_keepalive_time = 0; /* answers say that they are the last of their connection */
 	while ((http_request_count > 0 || worker_active_connections > 0) && hf_loop_now() < end)
 	{
@@ -234,10 +248,24 @@ drain(void)
 	}
 }
 
+/* Leaves nothing that was counted for the reports behind. */
+static void
+note(void)
+{
+	uint64_t end = hf_loop_now() + NOTE_WAIT;
+
+	while (hf_live_stop() && hf_loop_now() < end)
+	{
+		kore_platform_event_wait(10);
+		kore_timer_run(kore_time_ms());
+	}
+}
+
 void
 kore_worker_teardown(void)
 {
 	drain();
+	note();
 	hf_upload_stop();
 	hf_password_stop();
 	hf_log(HF_LOG_INFO, "worker_stopped", "worker %d, %u requests unfinished", worker->id,

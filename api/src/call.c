@@ -223,6 +223,16 @@ is_id(const HfText *text)
 	return text->length < ID_DIGITS || memcmp(text->data, "9223372036854775807", ID_DIGITS) <= 0;
 }
 
+/* Reads an id out of a path; false if it is none, and so there is no such thing. */
+bool
+hf_call_read_id(const HfText *text, int64_t *id)
+{
+	if (!is_id(text))
+		return false;
+	*id = strtoll(text->data, NULL, 10);
+	return true;
+}
+
 static bool
 is_uuid(const HfText *text)
 {

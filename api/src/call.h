@@ -29,6 +29,7 @@ typedef struct HfNumber
 extern HfText hf_text(const char *text);
 extern void hf_text_copy(char *to, size_t room, const HfText *from);
 extern HfText hf_number(HfNumber *number, int64_t value);
+extern bool hf_call_read_id(const HfText *text, int64_t *id);
 extern HfText hf_bytea(char *text, const void *bytes, size_t length);
 extern HfText hf_actor(const HfRequest *request, HfNumber *number);
 

@@ -70,6 +70,7 @@ static const Setting settings[] = {
 	{"hash_queue", KIND_NUMBER, AT(hash_queue), "64", 1, 10000},
 	{"hash_threads", KIND_NUMBER, AT(hash_threads), "1", 1, 16},
 	{"listen", ANY_LAUNCHER},
+	{"live_heartbeat", KIND_TIME, AT(live_heartbeat), "15s", 500, 60 * SECOND},
 	{"live_watchers", KIND_NUMBER, AT(live_watchers), "10000", 0, 60000},
 	{"max_connections", ANY_LAUNCHER},
 	{"near_cache", KIND_SIZE, AT(near_cache), "64MB", 0, 16384 * MEGABYTE},

@@ -73,6 +73,7 @@ typedef struct HfConfig
 	unsigned purchase_batch; /* lines */
 	unsigned purchase_queue;
 	unsigned live_watchers;
+	unsigned live_heartbeat;
 
 	unsigned hash_threads;
 	unsigned hash_queue;

@@ -3,7 +3,8 @@
  *		The framing guard: what stands between the socket and Kore's parser.
  *
  * A listener gets it by the third word of its line: "bind 127.0.0.1 8080 hf_frame_connect".  A
- * guarded connection's hdlr_extra, read, disconnect and evt.handle are the guard's.
+ * guarded connection's hdlr_extra, read, disconnect and evt.handle are the guard's.  Whoever takes
+ * one over for good, before it is answered, calls its disconnect and sets all four.
  *
  * The guard sends with shutdown(), which Kore's seccomp filter has to be told to allow.
  */

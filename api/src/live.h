@@ -28,24 +28,32 @@ typedef struct HfLive
 	int64_t quota;	   /* tickets that may be out at a time */
 	uint64_t starts;   /* hf_loop_now() */
 	uint64_t ends;
+	int64_t ends_at; /* the same in milliseconds since 1970, as the database has it */
 } HfLive;
 
 typedef void (*HfLiveDone)(void *arg, const HfLive *live);
 
+/* In the parent. */
+extern void hf_live_prepare(void);
+
 /* Begins in a worker, after hf_cache_start(). */
 extern void hf_live_start(void);
 
+/* At the end of a worker: true as long as something is still to be noted or under way. */
+extern bool hf_live_stop(void);
+
 /*
- * Tells of a sale, once, perhaps before this returns; what is told may be a second old.  NULL: it
- * cannot be read at the moment.
+ * Tells of a sale, once, perhaps before this returns.  That a sale is open may be a second old;
+ * everything else is not known to have changed.  NULL: it cannot be read at the moment.
  */
 extern void hf_live_get(int64_t sale, HfLiveDone done, void *arg);
 
 /*
- * The SQLSTATE with which a purchase by this account will be refused, without asking anybody: HS401,
- * HS402 or HS403.  NULL: only the database knows.  Never a refusal for an account that has bought in
- * the sale, because it may be asking again with its key; nor once anything about the sale has been
- * announced or fallen due since it was read.
+ * The SQLSTATE with which a purchase by this account is to be refused, without asking anybody:
+ * HS401, HS402 or HS403.  NULL: only the database knows.  Never a refusal for an account that has
+ * bought in the sale, because it may be asking again with its key; nor once anything about the sale
+ * has been announced or fallen due since it was read.  A refusal for lack of units is counted for
+ * the reports.
  */
 extern const char *hf_live_refusal(int64_t sale, int64_t account);
 

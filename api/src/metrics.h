@@ -35,6 +35,17 @@ typedef enum HfMetric
 	HF_METRIC_REDIS_RECONNECTS,
 	HF_METRIC_CLIENTS_LEFT, /* clients that left before their answer */
 	HF_METRIC_TIMED_OUT,
+	HF_METRIC_PURCHASE_BATCHES,
+	HF_METRIC_PURCHASE_LINES,  /* in those */
+	HF_METRIC_PURCHASE_SPLITS, /* batches that failed as a whole and were sent again by halves */
+	HF_METRIC_PURCHASES_FULL,  /* refused because too many were waiting, or the lane was down */
+	HF_METRIC_LIVE_REFUSED,	   /* purchases, from memory */
+	HF_METRIC_LIVE_LOADS,
+	HF_METRIC_TICKETS,
+	HF_METRIC_TICKETS_REFUSED, /* because as many were out as there may be */
+	HF_METRIC_TICKETS_LOCALLY, /* asked for while Redis was away */
+	HF_METRIC_LIVE_EVENTS,	   /* sent to watchers of sales */
+	HF_METRIC_LIVE_DROPPED,	   /* watchers who took nothing for too long */
 	HF_METRIC_HASHES,
 	HF_METRIC_HASHES_FULL, /* refused because the queue was full */
 	HF_METRIC_LOG_LOST,	   /* lines that the log could not take */
@@ -43,9 +54,14 @@ typedef enum HfMetric
 	HF_METRIC_PG_UP_READ, /* in the order of HfPgLane */
 	HF_METRIC_PG_UP_WRITE,
 	HF_METRIC_PG_UP_SLOW,
+	HF_METRIC_PG_UP_PURCHASE,
 	HF_METRIC_PG_WAITING_READ,
 	HF_METRIC_PG_WAITING_WRITE,
 	HF_METRIC_PG_WAITING_SLOW,
+	HF_METRIC_PG_WAITING_PURCHASE,
+	HF_METRIC_PURCHASES_WAITING,
+	HF_METRIC_LIVE_SALES,
+	HF_METRIC_LIVE_WATCHERS,
 	HF_METRIC_REDIS_UP,
 	HF_METRIC_CACHE_ON,
 	HF_METRIC_NEAR_ENTRIES,

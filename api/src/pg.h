@@ -16,9 +16,10 @@
 /* Statements of one lane never wait for those of another. */
 typedef enum HfPgLane
 {
-	HF_PG_READ,	 /* several statements share a Sync; one whose neighbour failed is sent again */
-	HF_PG_WRITE, /* a Sync, and so a transaction, a statement */
-	HF_PG_SLOW,	 /* what takes long: as WRITE, on connections of its own */
+	HF_PG_READ,		/* several statements share a Sync; one whose neighbour failed is sent again */
+	HF_PG_WRITE,	/* a Sync, and so a transaction, a statement */
+	HF_PG_SLOW,		/* what takes long: as WRITE, on connections of its own */
+	HF_PG_PURCHASE, /* batches of purchases: as WRITE, on connections of its own */
 	HF_PG_LANES
 } HfPgLane;
 

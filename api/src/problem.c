@@ -32,6 +32,9 @@ static const HfProblem own[HF_PROBLEMS] = {
 	[HF_PROBLEM_INVALID_TOKEN] = {401, "invalid_token",
 								  "the access token is not valid, or not any more"},
 	[HF_PROBLEM_UNAUTHENTICATED] = {401, "unauthenticated", "nobody is logged in"},
+	[HF_PROBLEM_INVALID_TICKET] =
+		{403, "invalid_ticket",
+		 "the ticket is not valid for this account and sale, or not any more"},
 	[HF_PROBLEM_NOT_FOUND] = {404, "not_found", "there is no such thing"},
 	[HF_PROBLEM_METHOD_NOT_ALLOWED] = {405, "method_not_allowed", "not a method of this resource"},
 	[HF_PROBLEM_REQUEST_TIMEOUT] = {408, "request_timeout", "the request came too slowly"},

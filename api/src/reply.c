@@ -182,6 +182,21 @@ hf_reply_text(HfRequest *request, int status, const char *type, const HfText *te
 		request->reply.type = type;
 }
 
+/*
+ * Answers with a stream of some type, which begins when the answer is sent; if it cannot, the answer
+ * is 503.
+ */
+void
+hf_reply_stream(HfRequest *request, const char *type, HfReplyBegin begin)
+{
+	if (!hf_request_is_open(request))
+		return;
+	request->reply.endless = true;
+	request->reply.begin = request->http->method == HTTP_METHOD_HEAD ? NULL : begin;
+	request->reply.length = 0;
+	finish(request, 200, type);
+}
+
 /* Answers with a problem of ours. */
 void
 hf_reply_problem(HfRequest *request, HfProblemCode code, const char *pointer, const char *detail)
@@ -385,6 +400,26 @@ note(const HfRequest *request)
 		hf_log_request(&line);
 }
 
+/* Begins a stream; if it cannot be, the answer is another one. */
+static bool
+begin_stream(HfRequest *request)
+{
+	HfReply *reply = &request->reply;
+	HfText first = {NULL, 0};
+
+	if (reply->begin == NULL)
+		return false;
+	if (reply->begin(request, &first))
+	{
+		take_body(reply, &first);
+		return true;
+	}
+	reply->endless = false;
+	request->replied = false;
+	hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
+	return false;
+}
+
 /* Gives the answer to Kore, which sends it. */
 void
 hf_reply_send(HfRequest *request)
@@ -392,14 +427,22 @@ hf_reply_send(HfRequest *request)
 	struct http_request *http = request->http;
 	struct connection *connection = http->owner;
 	HfReply *reply = &request->reply;
+	bool streams = begin_stream(request);
 
 	make_head(request);
 	note(request);
 	/* A 304 says nothing of how long the body would be. */
-	if (reply->status == 304)
+	if (reply->status == 304 || reply->endless)
 		http->flags |= HTTP_REQUEST_NO_CONTENT_LENGTH;
 	http_response_header(http, "x-request-id", head.text);
-	hf_frame_responding(connection, true);
+	/* A stream ends with its connection, which Kore must say, and not do. */
+	if (streams)
+		connection->flags |= CONN_CLOSE_EMPTY;
+	else
+		hf_frame_responding(connection, true);
 	http_response(http, reply->status, reply->length > 0 ? reply->body : NULL, reply->length);
-	hf_frame_responding(connection, false);
+	if (streams)
+		connection->flags &= ~CONN_CLOSE_EMPTY;
+	else
+		hf_frame_responding(connection, false);
 }

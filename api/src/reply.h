@@ -11,6 +11,7 @@ extern void hf_reply(HfRequest *request, int status, const HfText *json);
 extern void hf_reply_packed(HfRequest *request, int status, const HfText *plain,
 							const HfText *gzip);
 extern void hf_reply_text(HfRequest *request, int status, const char *type, const HfText *text);
+extern void hf_reply_stream(HfRequest *request, const char *type, HfReplyBegin begin);
 extern void hf_reply_problem(HfRequest *request, HfProblemCode code, const char *pointer,
 							 const char *detail);
 extern void hf_reply_refusal(HfRequest *request, const HfProblem *problem, const char *pointer,

@@ -39,12 +39,22 @@ typedef struct HfParameters
 	char *memory;
 } HfParameters;
 
+typedef struct HfRequest HfRequest;
+
+/*
+ * Takes over the connection of an answer that goes on as long as the client likes, and makes its
+ * first part; false if that cannot be done.
+ */
+typedef bool (*HfReplyBegin)(HfRequest *request, HfText *first);
+
 /* The answer; what is NULL or 0 is not sent. Texts that are no constants are the request's own. */
 typedef struct HfReply
 {
 	int status;
 	const char *type;
 	const char *code; /* of the problem */
+	bool endless;	  /* its length is not known */
+	HfReplyBegin begin;
 	char *body;
 	size_t length, room;
 	bool gzip;
@@ -57,8 +67,6 @@ typedef struct HfReply
 	char allow[64];
 	const char *challenge; /* WWW-Authenticate */
 } HfReply;
-
-typedef struct HfRequest HfRequest;
 
 struct HfRequest
 {

@@ -96,8 +96,10 @@ static HfRoute routes[] = {
 	ROUTE(PATCH, "/v1/sales/{id}", MERCHANT, "sale_update(actor, id, match, body)"),
 	ROUTE(POST, "/v1/sales/{id}/preheat", MERCHANT, "sale_preheat(actor, id)", .lane = HF_PG_SLOW),
 	ROUTE(POST, "/v1/sales/{id}/close", MERCHANT, "sale_close(actor, id)"),
-	ROUTE(POST, "/v1/sales/{id}/tickets", USER, "sale_ticket(actor, id)"),
-	ROUTE(POST, "/v1/sales/{id}/purchases", USER, "sale_purchase(actor, id, key, body)"),
+	ROUTE(GET, "/v1/sales/{id}/events", ANYONE, NULL, .handler = hf_route_sale_events),
+	ROUTE(POST, "/v1/sales/{id}/tickets", USER, NULL, .handler = hf_route_sale_ticket),
+	ROUTE(POST, "/v1/sales/{id}/purchases", USER, "sale_purchase(actor, id, key, body)",
+		.handler = hf_route_sale_purchase),
 
 	/* job, report: what admins look at */
 	ROUTE(GET, "/v1/admin/jobs", ADMIN, "admin_jobs(actor, query)", .lane = HF_PG_SLOW),
@@ -133,12 +135,15 @@ HfCall hf_call_me_get = {"me_get", 1, HF_PG_READ, 0};
 HfCall hf_call_problems = {"problems", 1, HF_PG_READ, 0};
 HfCall hf_call_ready = {"ready", 1, HF_PG_READ, 0};
 HfCall hf_call_metrics = {"metrics", 1, HF_PG_SLOW, 0};
+HfCall hf_call_sale_purchase_batch = {"sale_purchase_batch", 4, HF_PG_PURCHASE, 0};
+HfCall hf_call_tickets_note = {"tickets_note", 3, HF_PG_WRITE, 0};
 
 static HfCall *const calls[] = {&hf_call_login_find,	&hf_call_token_issue,
 								&hf_call_token_refresh, &hf_call_token_revoke,
 								&hf_call_product_check, &hf_call_me_get,
 								&hf_call_problems,		&hf_call_ready,
-								&hf_call_metrics};
+								&hf_call_metrics,		&hf_call_sale_purchase_batch,
+								&hf_call_tickets_note};
 
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 

@@ -247,6 +247,18 @@ hf_token_load_keys(const char *path, char *error, size_t room)
 }
 
 /*
+ * Makes a secret of up to 64 bytes for a purpose of its own out of a key, of which number 0 is the
+ * one that signs; false if there are not so many.  It tells nothing of the key.
+ */
+bool
+hf_token_derive(size_t number, const char *purpose, unsigned char *secret, size_t length)
+{
+	return number < keys &&
+		crypto_generichash(secret, length, (const unsigned char *) purpose, strlen(purpose),
+						   key[number].secret, key[number].length) == 0;
+}
+
+/*
  * Writes a new token for an account, which may be staff: that only says where its answers come
  * from, never what it may do.  False if memory is short.
  */

@@ -35,5 +35,7 @@ extern bool hf_token_issue(char token[HF_TOKEN_ACCESS_MAX + 1], int64_t account,
 extern HfTokenVerdict hf_token_check(const HfText *token, int64_t *account, bool *staff);
 extern void hf_token_new_opaque(HfTokenOpaque *opaque, int64_t account);
 extern bool hf_token_read_opaque(HfTokenOpaque *opaque, const HfText *text);
+extern bool hf_token_derive(size_t number, const char *purpose, unsigned char *secret,
+							size_t length);
 
 #endif

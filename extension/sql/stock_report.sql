@@ -65,6 +65,15 @@ CREATE FUNCTION holdfast.expiring(p_within interval) RETURNS SETOF holdfast.hold
     END;
 COMMENT ON FUNCTION holdfast.expiring(interval) IS 'Holds whose deadline falls within p_within from now, soonest first. Definer''s rights: it reads the storage on behalf of whoever may execute it.';
 
+CREATE FUNCTION holdfast.next_expiry(p_sku bigint, p_after timestamptz) RETURNS timestamptz
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT h.expires_at FROM _holdfast.hold h
+        WHERE h.sku = p_sku AND h.state = 'h' AND h.expires_at > p_after AND h.expires_at < 'infinity'
+        ORDER BY h.expires_at LIMIT 1;
+    END;
+COMMENT ON FUNCTION holdfast.next_expiry(bigint, timestamptz) IS 'The first deadline after p_after of units of a SKU that are held and not pinned: when, by the clock alone, available() becomes more. NULL if there is none. Definer''s rights: it reads the storage on behalf of whoever may execute it.';
+
 CREATE FUNCTION holdfast.purge_holds(p_older_than interval, p_limit integer DEFAULT 10000) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC

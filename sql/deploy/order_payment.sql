@@ -188,4 +188,9 @@ COMMENT ON FUNCTION shop.return_order(bigint, uuid, text, integer[], bigint[], b
 RESET ROLE;
 SELECT holdfast.listen_payments('shop.payment_changed');
 
+-- The worker makes the calls that payments need.
+GRANT USAGE ON SCHEMA holdfast TO shop_worker;
+GRANT EXECUTE ON FUNCTION holdfast.claim_calls(text, integer, interval), holdfast.record_results(bigint[], uuid[], integer[], text[], text[], text[]),
+    holdfast.simulate_provider(integer) TO shop_worker;
+
 COMMIT;

@@ -260,7 +260,7 @@ BEGIN
             (NULL, 'skus', 'Number of SKUs.'),
             (NULL, 'starts_at', 'When the sale begins.'),
             (NULL, 'status', 'Status of the order.'),
-            (NULL, 'tickets', 'Tickets issued.'),
+            (NULL, 'tickets', 'Tickets issued, as far as the application has told.'),
             (NULL, 'unit_price', 'Price of a unit as it was agreed, in minor units of the currency.'),
             (NULL, 'units', 'Units sold.'),
             ('report_best_sellers', 'units', 'Units sold, less those that came back.'),

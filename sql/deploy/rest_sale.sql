@@ -163,9 +163,13 @@ CREATE FUNCTION rest.sale_live(p_actor bigint, p_id bigint) RETURNS rest.reply
 DECLARE
     v_reply rest.reply;
 BEGIN
-    SELECT 200, NULL, NULL, false, json_build_object('state', s.state, 'left', s.available,
-        'starts_in', greatest(ceil(extract(epoch FROM s.starts_at - s.now)), 0)::bigint,
-        'ends_in', greatest(ceil(extract(epoch FROM coalesce(s.closed_at, s.ends_at) - s.now)), 0)::bigint)
+    -- What falls due while this runs is either available or due: the one clock is read before the other.
+    SELECT 200, NULL, NULL, false, json_build_object('state', s.state, 'left', s.available, 'quantity', s.quantity, 'version', s.version,
+        'ticket_quota', s.ticket_quota,
+        'starts_in_ms', floor(1000 * extract(epoch FROM s.starts_at - s.now))::bigint,
+        'ends_in_ms', floor(1000 * extract(epoch FROM coalesce(s.closed_at, s.ends_at) - s.now))::bigint,
+        'ends_at_ms', floor(1000 * extract(epoch FROM coalesce(s.closed_at, s.ends_at)))::bigint,
+        'release_in_ms', CASE WHEN s.state <> 'closed' THEN floor(1000 * extract(epoch FROM holdfast.next_expiry(s.id, s.now) - s.now))::bigint END)
     INTO v_reply
     FROM shop.sale_now AS s WHERE s.id = p_id AND shop.sale_is_visible(p_actor, s.merchant_id, s.preheated_at);
     IF NOT FOUND THEN
@@ -173,7 +177,23 @@ BEGIN
     END IF;
     RETURN v_reply;
 END $$;
-COMMENT ON FUNCTION rest.sale_live(bigint, bigint) IS 'What GET /v1/sales/{id}/events tells: {state, left, starts_in, ends_in}. Errors: HS004.';
+COMMENT ON FUNCTION rest.sale_live(bigint, bigint) IS
+'A sale as it is at this moment, for the application, which serves GET /v1/sales/{id}/events with it: {state, left, quantity, version, ticket_quota, starts_in_ms, ends_in_ms, ends_at_ms, release_in_ms}. Milliseconds by the clock of the database, negative once past; ends_at_ms since 1970; release_in_ms until the next units that are held fall due, null if none are. What changes it is told by the keys stock:{id} and sale:{id}, but for what the clock does. Errors: HS004.';
+
+CREATE FUNCTION rest.sale_buyers(p_actor bigint, p_id bigint) RETURNS rest.reply
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_accounts bigint[];
+BEGIN
+    IF p_actor IS NOT NULL THEN
+        PERFORM shop.require_actor(p_actor, 'admin');
+    END IF;
+    v_accounts := ARRAY(SELECT b.account_id FROM shop.sale_buyer AS b WHERE b.sale_id = p_id LIMIT 500001);
+    RETURN ROW(200, NULL, NULL, false, CASE WHEN cardinality(v_accounts) <= 500000 THEN array_to_json(v_accounts) END)::rest.reply;
+END $$;
+COMMENT ON FUNCTION rest.sale_buyers(bigint, bigint) IS
+'The accounts that have ever bought in a sale, as an array of numbers; NULL if they are more than 500,000. For the application, which must not refuse by itself whoever may be asking again. p_actor: NULL, the application itself, or an admin. Errors: HS001 to HS003.';
 
 CREATE FUNCTION rest.sale_preheat(p_actor bigint, p_id bigint) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -199,80 +219,51 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION rest.sale_close(bigint, bigint) IS 'POST /v1/sales/{id}/close, its merchant → 200 the sale; what is left is back at the SKU. May be repeated. Errors: HS001 to HS004.';
 
-CREATE FUNCTION rest.sale_ticket(p_actor bigint, p_id bigint) RETURNS rest.reply
+CREATE FUNCTION rest.tickets_note(p_actor bigint, p_sales bigint[], p_counts bigint[]) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_ticket record;
 BEGIN
-    PERFORM shop.require_actor(p_actor);
-    SELECT * INTO STRICT v_ticket FROM shop.issue_tickets(p_id, ARRAY[p_actor]);
-    IF v_ticket.verdict <> '00000' THEN
-        PERFORM shop.refuse(v_ticket.verdict);
+    IF p_actor IS NOT NULL THEN
+        PERFORM shop.require_actor(p_actor, 'admin');
     END IF;
-    RETURN ROW(201, NULL, NULL, false, json_build_object('ticket', v_ticket.ticket, 'expires_at', shop.json_time(v_ticket.expires_at)))::rest.reply;
+    IF p_sales IS NULL OR p_counts IS NULL OR cardinality(p_sales) <> cardinality(p_counts) OR cardinality(p_sales) > 10000
+       OR greatest(array_ndims(p_sales), array_ndims(p_counts)) > 1 THEN
+        PERFORM shop.refuse('HS012', '/counts', 'wanted: as many counts as sales, at most 10000');
+    ELSIF EXISTS (SELECT FROM unnest(p_sales, p_counts) AS n (sale, tickets) WHERE n.sale IS NULL OR n.tickets IS NULL OR n.tickets NOT BETWEEN 1 AND 1000000000) THEN
+        PERFORM shop.refuse('HS014', '/counts', 'wanted: 1 to 1000000000');
+    END IF;
+    PERFORM shop.note_tickets(p_sales, p_counts);
+    RETURN ROW(204, NULL, NULL, false, NULL)::rest.reply;
 END $$;
-COMMENT ON FUNCTION rest.sale_ticket(bigint, bigint) IS
-'POST /v1/sales/{id}/tickets → 201 {ticket, expires_at}, the same again as long as it is good. Errors: HS001, HS002, HS004, HS401 not open yet, HS402 over, HS403 sold out, HS405 too many.';
-
-CREATE FUNCTION shop.purchases_json(p_accounts bigint[], p_orders uuid[]) RETURNS TABLE (account_id bigint, id uuid, body json)
-    LANGUAGE plpgsql VOLATILE ROWS 256 SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT o.account_id, o.id, json_build_object('id', o.id, 'status', 'pending_payment', 'merchant_id', o.merchant_id::text,
-        'items', json_build_array(json_build_object('line', i.line, 'sku_id', i.sku_id::text, 'product_id', i.product_id::text, 'code', i.code,
-            'title', i.title, 'quantity', i.quantity, 'unit_price', i.unit_price, 'amount', i.amount, 'returned', 0)),
-        'total', o.total, 'currency', o.currency, 'placed_at', shop.json_time(o.placed_at), 'expires_at', shop.json_time(o.pay_by),
-        'sale_id', o.sale_id::text, 'channel', o.channel, 'reference', o.reference)
-    FROM unnest(p_accounts, p_orders) AS w (account_id, id)
-    JOIN shop.order AS o ON o.account_id = w.account_id AND o.id = w.id
-    JOIN shop.order_line AS i ON i.account_id = o.account_id AND i.order_id = o.id;
-END $$;
-COMMENT ON FUNCTION shop.purchases_json(bigint[], uuid[]) IS 'Orders of sales as shop.orders_json() has shown them when they were placed.';
+COMMENT ON FUNCTION rest.tickets_note(bigint, bigint[], bigint[]) IS
+'Counts tickets that the application has issued, in bulk: p_counts of each of p_sales (others are passed over). p_actor: NULL, the application itself, or an admin. Definer''s rights: it writes on behalf of the application. Errors: HS001 to HS003, HS012 arrays, HS014 counts.';
 
 CREATE FUNCTION rest.sale_purchase(p_actor bigint, p_id bigint, p_key text, p_body jsonb) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_bought record;
-    v_reply rest.reply;
 BEGIN
     PERFORM shop.require_actor(p_actor);
     PERFORM shop.check_fields(p_body, '{ticket,quantity}');
-    PERFORM shop.text_field(p_body, 'ticket', 4096, false);
+    PERFORM shop.text_field(p_body, 'ticket', 4096);
     SELECT * INTO STRICT v_bought FROM shop.purchase(p_actor, p_key, p_id, shop.integer_field(p_body, 'quantity', 1, 1000000));
-    SELECT 201, shop.etag(1), '/v1/orders/' || j.id, v_bought.replayed, j.body INTO STRICT v_reply
-    FROM shop.purchases_json(ARRAY[p_actor], ARRAY[v_bought.order_id]) AS j;
-    RETURN v_reply;
+    RETURN ROW(201, shop.etag(1), '/v1/orders/' || v_bought.order_id, v_bought.replayed, v_bought.body)::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.sale_purchase(bigint, bigint, text, jsonb) IS
 'POST /v1/sales/{id}/purchases with Idempotency-Key: {ticket, quantity} → 201 the order, as rest.order_place() answers. The ticket is looked at by the application, not here. Errors: HS001, HS002, HS008 to HS014 body, and those of shop.purchase_batch().';
 
 CREATE FUNCTION rest.sale_purchase_batch(p_accounts bigint[], p_keys text[], p_sales bigint[], p_quantities bigint[])
-    RETURNS TABLE (line integer, status integer, etag text, location text, replayed boolean, body json)
+    RETURNS TABLE (line integer, verdict text, pointer text, detail text, etag text, location text, replayed boolean, body text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 256 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v_lines integer[];
-    v_verdicts text[];
-    v_orders uuid[];
-    v_replayed boolean[];
-    v_available bigint[];
+    v_etag CONSTANT text := shop.etag(1);
 BEGIN
-    SELECT array_agg(b.line), array_agg(b.verdict), array_agg(b.order_id), array_agg(b.replayed), array_agg(b.available)
-    INTO v_lines, v_verdicts, v_orders, v_replayed, v_available
-    FROM shop.purchase_batch(p_accounts, p_keys, p_sales, p_quantities) AS b;
     RETURN QUERY
-    SELECT l.line, CASE WHEN l.verdict = '00000' THEN 201 ELSE coalesce(q.status, 500) END, CASE WHEN l.verdict = '00000' THEN shop.etag(1) END,
-           '/v1/orders/' || l.id, l.replayed,
-           CASE WHEN l.verdict = '00000' THEN j.body
-                ELSE shop.problem_json(l.verdict, CASE WHEN l.verdict IN ('HF003', 'HF001', 'HS404') THEN '/quantity' END, 'left: ' || l.available) END
-    FROM unnest(v_lines, v_verdicts, v_orders, v_replayed, v_available) AS l (line, verdict, id, replayed, available)
-    LEFT JOIN shop.problem AS q ON q.code = l.verdict
-    LEFT JOIN (SELECT DISTINCT ON (d.id) d.id, d.body FROM shop.purchases_json(p_accounts, v_orders) AS d) AS j ON j.id = l.id
-    ORDER BY l.line;
+    SELECT b.line, b.verdict, CASE WHEN b.verdict IN ('HF003', 'HF001', 'HS404') THEN '/quantity' END, 'left: ' || b.available,
+           CASE WHEN b.order_id IS NOT NULL THEN v_etag END, '/v1/orders/' || b.order_id, b.replayed, b.body
+    FROM shop.purchase_batch(p_accounts, p_keys, p_sales, p_quantities) AS b;
 END $$;
 COMMENT ON FUNCTION rest.sale_purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Many requests of POST /v1/sales/{id}/purchases at once: actor, Idempotency-Key, sale and quantity of each; one answer a line, in order, of which none depends on another. The one function of rest that does not begin with one actor: each line has its own, and has been authenticated. Errors for the call as a whole: HF005, 40001, 40P01, 55P03.';
+'Many requests of POST /v1/sales/{id}/purchases at once: actor, Idempotency-Key, sale and quantity of each; one row a line, in order, of which none depends on another: verdict 00000 with what the answer is made of, or what shop.purchase_batch() refuses it with. The one function of rest that does not begin with one actor: each line has its own, and has been authenticated. Errors for the call as a whole: HF005, 40001, 40P01, 55P03.';
 
 COMMIT;

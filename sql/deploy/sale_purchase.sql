@@ -19,7 +19,7 @@ CREATE TABLE shop.sale_buyer (
     quantities bigint[] NOT NULL,
     order_ids  uuid[]  NOT NULL,
     keys       text[]  COLLATE "C" NOT NULL,
-    CONSTRAINT sale_buyer_pkey PRIMARY KEY (account_id, sale_id),
+    CONSTRAINT sale_buyer_pkey PRIMARY KEY (sale_id, account_id),
     CONSTRAINT sale_buyer_bought_check CHECK (bought BETWEEN 0 AND allowed)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE shop.sale_buyer IS 'What an account has bought in a sale: one element of the arrays for each order. This is the limit, and the idempotency keys.';
@@ -73,15 +73,39 @@ END $$;
 COMMENT ON FUNCTION shop.settle_buyers(bigint[], bigint[]) IS
 'Writes down which orders of these buyers in these sales have expired, so that they may buy again at once, and returns their accounts. Waits for nobody who is at an order.';
 
+CREATE FUNCTION shop.purchase_frame(p_merchant bigint, p_sale bigint, p_sku bigint, p_product bigint, p_code text, p_title text,
+                                    p_price bigint, p_currency text, p_placed_at timestamptz, p_pay_by timestamptz) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT ARRAY['{"id":"',
+            concat('","status":"pending_payment","merchant_id":"', p_merchant, '","items":[{"line":1,"sku_id":"', p_sku, '","product_id":"', p_product,
+                   '","code":', to_json(p_code), ',"title":', to_json(p_title), ',"quantity":'),
+            concat(',"unit_price":', p_price, ',"amount":'),
+            ',"returned":0}],"total":',
+            concat(',"currency":', to_json(p_currency), ',"placed_at":', to_json(shop.json_time(p_placed_at)),
+                   ',"expires_at":', to_json(shop.json_time(p_pay_by)), ',"sale_id":"', p_sale, '","channel":null,"reference":null}')];
+    END;
+COMMENT ON FUNCTION shop.purchase_frame(bigint, bigint, bigint, bigint, text, text, bigint, text, timestamptz, timestamptz) IS
+'What all orders of a sale that were placed in one moment have in common, as JSON that shop.purchase_body() completes.';
+
+CREATE FUNCTION shop.purchase_body(p_frame text[], p_order uuid, p_quantity bigint, p_amount bigint) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN concat(p_frame[1], p_order, p_frame[2], p_quantity, p_frame[3], p_amount, p_frame[4], p_amount, p_frame[5]);
+COMMENT ON FUNCTION shop.purchase_body(text[], uuid, bigint, bigint) IS
+'An order of a sale as JSON, made of what never changes in it: as shop.orders_json() has shown it when it was placed. Text, because to read it again would cost more than to write it.';
+
 CREATE FUNCTION shop.purchase_batch(p_accounts bigint[], p_keys text[], p_sales bigint[], p_quantities bigint[])
-    RETURNS TABLE (line integer, verdict text, order_id uuid, expires_at timestamptz, replayed boolean, available bigint)
+    RETURNS TABLE (line integer, verdict text, order_id uuid, expires_at timestamptz, replayed boolean, available bigint, body text)
     LANGUAGE plpgsql VOLATILE ROWS 256 SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     v_ttl CONSTANT interval := shop.pay_within();
     v_count integer;
+    v_sale record;
+    v_odd boolean;
     v_expires_at timestamptz;
+    v_frame text[];
     -- The lines of this round: p_*, and their numbers in the batch.
     v_numbers integer[];
     v_codes text[];
@@ -90,7 +114,6 @@ DECLARE
     -- Those that are let in, later those that are held: places in p_*, and the order that each becomes.
     v_places integer[];
     v_accounts bigint[];
-    v_sales bigint[];
     v_quantities bigint[];
     v_orders uuid[];
     v_verdicts text[];
@@ -106,9 +129,10 @@ DECLARE
     r_expires timestamptz[] := ARRAY[]::timestamptz[];
     r_replayed boolean[] := ARRAY[]::boolean[];
     r_available bigint[] := ARRAY[]::bigint[];
+    r_bodies text[] := ARRAY[]::text[];
     v_placed_accounts bigint[] := ARRAY[]::bigint[];
     v_placed_orders uuid[] := ARRAY[]::uuid[];
-    v_short_sales bigint[] := ARRAY[]::bigint[];
+    v_short integer := 0;
 BEGIN
     v_count := cardinality(p_accounts);
     IF v_count IS NULL OR v_count NOT BETWEEN 1 AND 10000 OR cardinality(p_keys) IS DISTINCT FROM v_count
@@ -120,7 +144,7 @@ BEGIN
     IF p_sales <> array_fill(p_sales[1], ARRAY[v_count]) THEN
         -- One sale after the other, so that two batches with several sales in common cannot wait for each other.
         RETURN QUERY
-        SELECT g.lines[b.line], b.verdict, b.order_id, b.expires_at, b.replayed, b.available
+        SELECT g.lines[b.line], b.verdict, b.order_id, b.expires_at, b.replayed, b.available, b.body
         FROM (SELECT array_agg(l.i::integer ORDER BY l.i) AS lines, array_agg(l.account_id ORDER BY l.i) AS accounts, array_agg(l.key ORDER BY l.i) AS keys,
                      array_agg(l.sale_id ORDER BY l.i) AS sales, array_agg(l.quantity ORDER BY l.i) AS quantities
               FROM unnest(p_accounts, p_keys, p_sales, p_quantities) WITH ORDINALITY AS l (account_id, key, sale_id, quantity, i)
@@ -129,32 +153,32 @@ BEGIN
         ORDER BY 1;
         RETURN;
     END IF;
+    v_odd := array_to_string(p_keys, '') COLLATE "C" ~ '[^\x20-\x7e]';
     LOOP
-        v_orders := ARRAY(SELECT holdfast.uuid7() FROM generate_series(1, cardinality(p_accounts)));
+        -- The sale, from here on all lines are about this one; id is NULL if there is none.
+        SELECT n.id, n.merchant_id, n.sku_id, n.price, n.currency, n.per_account_limit AS allowed, k.product_id, k.code, p.title,
+               CASE WHEN n.preheated_at IS NULL THEN 'HS004'
+                    WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402'
+                    WHEN p.published_at IS NULL OR o.suspended_at IS NOT NULL THEN 'HS303' ELSE shop.sale_refusal(n.state) END AS refusal
+        INTO v_sale
+        FROM shop.sale_now AS n JOIN shop.sku AS k ON k.id = n.sku_id JOIN shop.product AS p ON p.id = k.product_id
+        JOIN shop.merchant AS m ON m.id = n.merchant_id JOIN shop.account AS o ON o.id = m.account_id
+        WHERE n.id = p_sales[1];
 
         -- Which lines are let in: those without a code.
-        WITH sale AS MATERIALIZED (
-            SELECT n.id, n.per_account_limit AS allowed,
-                   CASE WHEN n.preheated_at IS NULL THEN 'HS004'
-                        WHEN k.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'HS402'
-                        WHEN p.published_at IS NULL OR o.suspended_at IS NOT NULL THEN 'HS303' ELSE shop.sale_refusal(n.state) END AS code
-            FROM shop.sale_now AS n JOIN shop.sku AS k ON k.id = n.sku_id JOIN shop.product AS p ON p.id = k.product_id
-            JOIN shop.merchant AS m ON m.id = n.merchant_id JOIN shop.account AS o ON o.id = m.account_id
-            WHERE n.id = ANY (p_sales)),
-        keys AS MATERIALIZED (SELECT array_to_string(p_keys, '') COLLATE "C" ~ '[^\x20-\x7e]' AS are_odd)
-        SELECT array_agg(j.code), count(j.code) INTO v_codes, v_count
+        SELECT array_agg(j.code) INTO v_codes
         FROM (SELECT CASE WHEN a.id IS NULL THEN 'HS001'
                           WHEN a.suspended_at IS NOT NULL THEN 'HS002'
                           WHEN l.key IS NULL OR length(l.key) NOT BETWEEN 8 AND 255 THEN 'HF019'
-                          WHEN k.are_odd AND l.key COLLATE "C" ~ '[^\x20-\x7e]' THEN 'HF019'
+                          WHEN v_odd AND l.key COLLATE "C" ~ '[^\x20-\x7e]' THEN 'HF019'
                           WHEN l.quantity IS NULL OR l.quantity < 1 THEN 'HF003'
-                          WHEN s.id IS NULL THEN 'HS004'
-                          WHEN s.code IS NOT NULL THEN s.code
-                          WHEN l.quantity > s.allowed THEN 'HS404' END AS code
-              FROM keys AS k CROSS JOIN unnest(p_accounts, p_keys, p_sales, p_quantities) WITH ORDINALITY AS l (account_id, key, sale_id, quantity, i)
-              LEFT JOIN sale AS s ON s.id = l.sale_id
-              LEFT JOIN shop.account AS a ON a.id = l.account_id
+                          WHEN v_sale.id IS NULL THEN 'HS004'
+                          WHEN v_sale.refusal IS NOT NULL THEN v_sale.refusal
+                          WHEN l.quantity > v_sale.allowed THEN 'HS404' END AS code
+              FROM unnest(p_accounts, p_keys, p_quantities) WITH ORDINALITY AS l (account_id, key, quantity, i)
+              LEFT JOIN (SELECT a.id, a.suspended_at FROM shop.account AS a WHERE a.id = ANY (p_accounts) OFFSET 0) AS a ON a.id = l.account_id
               ORDER BY l.i) AS j;
+        v_orders := ARRAY(SELECT holdfast.uuid7() FROM generate_series(1, cardinality(p_accounts)));
 
         -- Take the rows of their buyers: one line of each buyer in a pass, as long as there are lines that fit.
         v_others := NULL;
@@ -163,12 +187,11 @@ BEGIN
         v_states := v_codes;
         LOOP
             INSERT INTO shop.sale_buyer AS b (account_id, sale_id, bought, allowed, quantities, order_ids, keys)
-            SELECT DISTINCT ON (l.account_id, l.sale_id)
-                   l.account_id, l.sale_id, l.quantity, s.per_account_limit, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
-            FROM unnest(p_accounts, p_sales, p_quantities, v_orders, p_keys, v_states) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, key, state, i)
-            JOIN shop.sale AS s ON s.id = l.sale_id
-            WHERE l.state IS NULL ORDER BY l.account_id, l.sale_id, l.i
-            ON CONFLICT (account_id, sale_id) DO UPDATE
+            SELECT DISTINCT ON (l.account_id)
+                   l.account_id, v_sale.id, l.quantity, v_sale.allowed, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
+            FROM unnest(p_accounts, p_quantities, v_orders, p_keys, v_states) WITH ORDINALITY AS l (account_id, quantity, id, key, state, i)
+            WHERE l.state IS NULL ORDER BY l.account_id, l.i
+            ON CONFLICT (sale_id, account_id) DO UPDATE
             SET bought = b.bought + EXCLUDED.bought, quantities = b.quantities || EXCLUDED.quantities,
                 order_ids = b.order_ids || EXCLUDED.order_ids, keys = b.keys || EXCLUDED.keys
             WHERE b.bought + EXCLUDED.bought <= b.allowed AND cardinality(b.keys) < b.allowed + 100 AND EXCLUDED.keys[1] <> ALL (b.keys);
@@ -180,14 +203,13 @@ BEGIN
                               WHEN l.id = ANY (b.order_ids) THEN 'taken'
                               WHEN l.key = ANY (b.keys) THEN 'known'
                               WHEN b.bought + l.quantity > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'limit' END AS state
-                  FROM unnest(p_accounts, p_sales, p_quantities, v_orders, p_keys, v_codes) WITH ORDINALITY
-                       AS l (account_id, sale_id, quantity, id, key, code, i)
-                  LEFT JOIN shop.sale_buyer AS b ON b.account_id = l.account_id AND b.sale_id = l.sale_id AND l.code IS NULL ORDER BY l.i) AS l;
+                  FROM unnest(p_accounts, p_quantities, v_orders, p_keys, v_codes) WITH ORDINALITY AS l (account_id, quantity, id, key, code, i)
+                  LEFT JOIN shop.sale_buyer AS b ON b.sale_id = v_sale.id AND b.account_id = l.account_id AND l.code IS NULL ORDER BY l.i) AS l;
             CONTINUE WHEN v_again;
             -- Whoever is at his limit with an order that has expired meanwhile may try again.
             EXIT WHEN v_settled IS NOT NULL OR array_position(v_states, 'limit') IS NULL;
-            SELECT shop.settle_buyers(array_agg(l.account_id), array_agg(l.sale_id)) INTO v_settled
-            FROM unnest(p_accounts, p_sales, v_states) AS l (account_id, sale_id, state) WHERE l.state = 'limit';
+            SELECT shop.settle_buyers(array_agg(l.account_id), array_agg(v_sale.id)) INTO v_settled
+            FROM unnest(p_accounts, v_states) AS l (account_id, state) WHERE l.state = 'limit';
             EXIT WHEN v_settled = '{}';
             v_states := ARRAY(SELECT CASE WHEN l.state = 'limit' AND l.account_id = ANY (v_settled) THEN NULL ELSE l.state END
                               FROM unnest(p_accounts, v_states) WITH ORDINALITY AS l (account_id, state, i) ORDER BY l.i);
@@ -195,21 +217,20 @@ BEGIN
         IF v_taken = cardinality(p_accounts) THEN
             v_places := NULL;
             v_accounts := p_accounts;
-            v_sales := p_sales;
             v_quantities := p_quantities;
         ELSE
-            SELECT array_agg(l.i) FILTER (WHERE l.is_in), array_agg(l.account_id) FILTER (WHERE l.is_in), array_agg(l.sale_id) FILTER (WHERE l.is_in),
+            SELECT array_agg(l.i) FILTER (WHERE l.is_in), array_agg(l.account_id) FILTER (WHERE l.is_in),
                    array_agg(l.quantity) FILTER (WHERE l.is_in), array_agg(l.id) FILTER (WHERE l.is_in), array_agg(l.i) FILTER (WHERE NOT l.is_in)
-            INTO v_places, v_accounts, v_sales, v_quantities, v_orders, v_others
+            INTO v_places, v_accounts, v_quantities, v_orders, v_others
             FROM (SELECT l.*, l.state = 'taken' AS is_in
-                  FROM unnest(p_accounts, p_sales, p_quantities, v_orders, v_states) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, state, i)
+                  FROM unnest(p_accounts, p_quantities, v_orders, v_states) WITH ORDINALITY AS l (account_id, quantity, id, state, i)
                   ORDER BY l.i) AS l;
         END IF;
 
         IF v_accounts IS NOT NULL THEN
             SELECT array_agg(r.verdict), array_agg(r.available), count(*) FILTER (WHERE r.verdict <> '00000')
             INTO v_verdicts, v_available, v_count
-            FROM holdfast.reserve_batch(v_orders, v_sales, v_quantities, v_ttl) AS r;
+            FROM holdfast.reserve_batch(v_orders, array_fill(v_sale.id, ARRAY[cardinality(v_orders)]), v_quantities, v_ttl) AS r;
             IF v_count > 0 THEN
                 -- The rows of those that got nothing become what they were.
                 UPDATE shop.sale_buyer AS b
@@ -218,23 +239,22 @@ BEGIN
                            coalesce(array_agg(u.id ORDER BY u.i), '{}'), coalesce(array_agg(u.key ORDER BY u.i), '{}')
                     FROM unnest(b.quantities, b.order_ids, b.keys) WITH ORDINALITY AS u (quantity, id, key, i)
                     WHERE u.id <> ALL (ARRAY(SELECT l.id FROM unnest(v_orders, v_verdicts) AS l (id, verdict) WHERE l.verdict <> '00000')))
-                FROM (SELECT DISTINCT l.account_id, l.sale_id FROM unnest(v_accounts, v_sales, v_verdicts) AS l (account_id, sale_id, verdict)
-                      WHERE l.verdict <> '00000') AS d
-                WHERE b.account_id = d.account_id AND b.sale_id = d.sale_id;
-                DELETE FROM shop.sale_buyer AS b USING unnest(v_accounts, v_sales, v_verdicts) AS l (account_id, sale_id, verdict)
-                WHERE l.verdict <> '00000' AND b.account_id = l.account_id AND b.sale_id = l.sale_id AND b.order_ids = '{}';
+                FROM (SELECT DISTINCT l.account_id FROM unnest(v_accounts, v_verdicts) AS l (account_id, verdict) WHERE l.verdict <> '00000') AS d
+                WHERE b.sale_id = v_sale.id AND b.account_id = d.account_id;
+                DELETE FROM shop.sale_buyer AS b USING unnest(v_accounts, v_verdicts) AS l (account_id, verdict)
+                WHERE l.verdict <> '00000' AND b.sale_id = v_sale.id AND b.account_id = l.account_id AND b.order_ids = '{}';
 
                 SELECT r_lines || array_agg(coalesce(v_numbers[l.place], l.place)),
                        r_verdicts || array_agg(CASE WHEN l.verdict = 'HF001' AND l.available = 0 THEN 'HS403' ELSE l.verdict END),
                        r_orders || array_agg(NULL::uuid), r_expires || array_agg(NULL::timestamptz), r_replayed || array_agg(false),
-                       r_available || array_agg(l.available), v_short_sales || array_agg(l.sale_id)
-                INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, v_short_sales
-                FROM (SELECT coalesce(v_places[l.i], l.i)::integer AS place, l.* FROM unnest(v_verdicts, v_available, v_sales) WITH ORDINALITY
-                      AS l (verdict, available, sale_id, i)) AS l
+                       r_available || array_agg(l.available), r_bodies || array_agg(NULL::text), v_short + v_count
+                INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, r_bodies, v_short
+                FROM (SELECT coalesce(v_places[l.i], l.i)::integer AS place, l.* FROM unnest(v_verdicts, v_available) WITH ORDINALITY
+                      AS l (verdict, available, i)) AS l
                 WHERE l.verdict <> '00000';
-                SELECT array_agg(coalesce(v_places[l.i], l.i)), array_agg(l.account_id), array_agg(l.sale_id), array_agg(l.quantity), array_agg(l.id)
-                INTO v_places, v_accounts, v_sales, v_quantities, v_orders
-                FROM unnest(v_accounts, v_sales, v_quantities, v_orders, v_verdicts) WITH ORDINALITY AS l (account_id, sale_id, quantity, id, verdict, i)
+                SELECT array_agg(coalesce(v_places[l.i], l.i)), array_agg(l.account_id), array_agg(l.quantity), array_agg(l.id)
+                INTO v_places, v_accounts, v_quantities, v_orders
+                FROM unnest(v_accounts, v_quantities, v_orders, v_verdicts) WITH ORDINALITY AS l (account_id, quantity, id, verdict, i)
                 WHERE l.verdict = '00000';
             END IF;
         END IF;
@@ -243,22 +263,23 @@ BEGIN
             -- All holds of a call have one deadline.
             SELECT h.expires_at INTO STRICT v_expires_at FROM holdfast.holds AS h WHERE h.owner = v_orders[1];
             INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, pay_by, sale_id, lines, status, currency)
-            SELECT l.account_id, l.id, s.merchant_id, s.price * l.quantity, v_expires_at - v_ttl, v_expires_at - v_ttl, v_expires_at, v_expires_at, s.id, 1,
-                   'pending_payment', s.currency
-            FROM unnest(v_accounts, v_orders, v_sales, v_quantities) AS l (account_id, id, sale_id, quantity) JOIN shop.sale AS s ON s.id = l.sale_id;
+            SELECT l.account_id, l.id, v_sale.merchant_id, v_sale.price * l.quantity, v_expires_at - v_ttl, v_expires_at - v_ttl, v_expires_at, v_expires_at,
+                   v_sale.id, 1, 'pending_payment', v_sale.currency
+            FROM unnest(v_accounts, v_orders, v_quantities) AS l (account_id, id, quantity);
             INSERT INTO shop.order_line (account_id, order_id, sku_id, stock_id, product_id, quantity, unit_price, amount, line, code, title)
-            SELECT l.account_id, l.id, s.sku_id, s.id, s.product_id, l.quantity, s.price, s.price * l.quantity, 1, s.code, s.title
-            FROM unnest(v_accounts, v_orders, v_sales, v_quantities) AS l (account_id, id, sale_id, quantity)
-            JOIN (SELECT s.id, s.sku_id, s.price, k.product_id, k.code, p.title
-                  FROM shop.sale AS s JOIN shop.sku AS k ON k.id = s.sku_id JOIN shop.product AS p ON p.id = k.product_id
-                  WHERE s.id = ANY (v_sales) OFFSET 0) AS s ON s.id = l.sale_id;
+            SELECT l.account_id, l.id, v_sale.sku_id, v_sale.id, v_sale.product_id, l.quantity, v_sale.price, v_sale.price * l.quantity, 1, v_sale.code, v_sale.title
+            FROM unnest(v_accounts, v_orders, v_quantities) AS l (account_id, id, quantity);
             v_placed_accounts := v_placed_accounts || v_accounts;
             v_placed_orders := v_placed_orders || v_orders;
+            v_frame := shop.purchase_frame(v_sale.merchant_id, v_sale.id, v_sale.sku_id, v_sale.product_id, v_sale.code, v_sale.title,
+                                           v_sale.price, v_sale.currency, v_expires_at - v_ttl, v_expires_at);
             EXIT WHEN v_places IS NULL AND v_numbers IS NULL;
             SELECT r_lines || array_agg(coalesce(v_numbers[l.place], l.place)), r_verdicts || array_agg('00000'::text), r_orders || v_orders,
-                   r_expires || array_agg(v_expires_at), r_replayed || array_agg(false), r_available || array_agg(NULL::bigint)
-            INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available
-            FROM (SELECT coalesce(v_places[l.i], l.i)::integer AS place FROM generate_subscripts(v_orders, 1) AS l (i)) AS l;
+                   r_expires || array_agg(v_expires_at), r_replayed || array_agg(false), r_available || array_agg(NULL::bigint),
+                   r_bodies || array_agg(shop.purchase_body(v_frame, l.id, l.quantity, l.quantity * v_sale.price))
+            INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, r_bodies
+            FROM (SELECT coalesce(v_places[l.i], l.i)::integer AS place, l.id, l.quantity
+                  FROM unnest(v_orders, v_quantities) WITH ORDINALITY AS l (id, quantity, i) ORDER BY l.i) AS l;
         END IF;
         EXIT WHEN v_others IS NULL;
 
@@ -272,16 +293,20 @@ BEGIN
                           WHEN b.bought + p_quantities[l.i] > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'HS404' END AS code,
                      CASE WHEN abs(b.quantities[k.i]) = p_quantities[l.i] THEN b.order_ids[k.i] END AS order_id
               FROM unnest(v_others) WITH ORDINALITY AS l (i, n)
-              LEFT JOIN shop.sale_buyer AS b ON b.account_id = p_accounts[l.i] AND b.sale_id = p_sales[l.i]
+              LEFT JOIN shop.sale_buyer AS b ON b.sale_id = p_sales[1] AND b.account_id = p_accounts[l.i]
               LEFT JOIN LATERAL (SELECT array_position(b.keys, p_keys[l.i] COLLATE "C") AS i) AS k ON true
               ORDER BY l.n) AS o;
         SELECT r_lines || array_agg(coalesce(v_numbers[l.i], l.i)), r_verdicts || array_agg(l.code),
-               r_orders || array_agg(CASE WHEN l.code = '00000' THEN l.id END), r_expires || array_agg(CASE WHEN l.code = '00000' THEN o.pay_by END),
-               r_replayed || array_agg(l.code = '00000'), r_available || array_agg(CASE WHEN l.code = 'HS403' THEN 0 END),
-               v_short_sales || coalesce(array_agg(p_sales[l.i]) FILTER (WHERE l.code = 'HS403'), '{}')
-        INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, v_short_sales
+               r_orders || array_agg(o.id), r_expires || array_agg(o.pay_by), r_replayed || array_agg(o.id IS NOT NULL),
+               r_available || array_agg(CASE WHEN l.code = 'HS403' THEN 0 END), r_bodies || array_agg(o.body),
+               v_short + count(*) FILTER (WHERE l.code = 'HS403')
+        INTO r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, r_bodies, v_short
         FROM unnest(v_verdicts, v_orders, v_others) AS l (code, id, i)
-        LEFT JOIN shop.order AS o ON o.account_id = p_accounts[l.i] AND o.id = l.id
+        LEFT JOIN LATERAL (
+            SELECT o.id, o.pay_by, shop.purchase_body(shop.purchase_frame(o.merchant_id, o.sale_id, z.sku_id, z.product_id, z.code, z.title, z.unit_price,
+                                                                          o.currency, o.placed_at, o.pay_by), o.id, z.quantity, z.amount) AS body
+            FROM shop.order AS o JOIN shop.order_line AS z ON z.order_id = o.id AND z.line = 1 AND z.account_id = o.account_id
+            WHERE l.code = '00000' AND o.account_id = p_accounts[l.i] AND o.id = l.id) AS o ON true
         WHERE l.code IS NOT NULL;
         EXIT WHEN NOT v_again;
 
@@ -296,22 +321,24 @@ BEGIN
     END IF;
     IF r_lines = '{}' THEN
         RETURN QUERY
-        SELECT l.i::integer, '00000', l.id, v_expires_at, false, NULL::bigint FROM unnest(v_orders) WITH ORDINALITY AS l (id, i) ORDER BY l.i;
+        SELECT l.i::integer, '00000', l.id, v_expires_at, false, NULL::bigint, shop.purchase_body(v_frame, l.id, l.quantity, l.quantity * v_sale.price)
+        FROM unnest(v_orders, v_quantities) WITH ORDINALITY AS l (id, quantity, i) ORDER BY l.i;
         RETURN;
     END IF;
-    IF v_short_sales <> '{}' THEN
-        PERFORM shop.note_refusals(v_short_sales, array_fill(1::bigint, ARRAY[cardinality(v_short_sales)]));
+    IF v_short > 0 THEN
+        PERFORM shop.note_refusals(ARRAY[v_sale.id], ARRAY[v_short]::bigint[]);
     END IF;
     RETURN QUERY
-    SELECT l.line, l.verdict, l.order_id, l.expires_at, l.replayed, l.available
-    FROM unnest(r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available) AS l (line, verdict, order_id, expires_at, replayed, available)
+    SELECT l.line, l.verdict, l.order_id, l.expires_at, l.replayed, l.available, l.body
+    FROM unnest(r_lines, r_verdicts, r_orders, r_expires, r_replayed, r_available, r_bodies)
+         AS l (line, verdict, order_id, expires_at, replayed, available, body)
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. body: the order as JSON, the same bytes each time. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
-                              OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean)
+                              OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean, OUT body text)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -324,95 +351,28 @@ BEGIN
     order_id := v_line.order_id;
     expires_at := v_line.expires_at;
     replayed := v_line.replayed;
+    body := v_line.body;
 END $$;
 COMMENT ON FUNCTION shop.purchase(bigint, text, bigint, bigint) IS 'Buys in a sale: purchase_batch() of one line, whose verdict is raised if it is a refusal.';
 
--- Tickets. Correctness never rests on them: they only keep the crowd away from what is gone.
-CREATE TABLE shop.sale_ticket (
-    account_id bigint      NOT NULL,
-    sale_id    bigint      NOT NULL,
-    id         uuid        NOT NULL,
-    expires_at timestamptz NOT NULL,
-    CONSTRAINT sale_ticket_pkey PRIMARY KEY (account_id, sale_id)
-) WITH (fillfactor = 80);
-CREATE INDEX sale_ticket_expiry_idx ON shop.sale_ticket (sale_id, expires_at);
-COMMENT ON TABLE shop.sale_ticket IS 'The last ticket of an account in a sale: the right to try to buy until expires_at.';
-
+-- Tickets are the application's: it issues and judges them, and tells here of their number.
 CREATE TABLE shop.sale_counter (
-    sale_id    bigint      NOT NULL,
-    tickets    bigint      NOT NULL DEFAULT 0,
-    live       bigint      NOT NULL DEFAULT 0,
-    recount_at timestamptz NOT NULL DEFAULT '-infinity',
+    sale_id bigint NOT NULL,
+    tickets bigint NOT NULL,
     CONSTRAINT sale_counter_pkey PRIMARY KEY (sale_id),
-    CONSTRAINT sale_counter_check CHECK (tickets >= 0 AND live >= 0)
+    CONSTRAINT sale_counter_tickets_check CHECK (tickets > 0)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE shop.sale_counter IS 'How many tickets a sale has issued.';
-COMMENT ON COLUMN shop.sale_counter.tickets IS 'All that were ever issued, here or elsewhere.';
-COMMENT ON COLUMN shop.sale_counter.live IS 'Those that were issued here and have not expired, or more: at most the quota of the sale. Counted anew when it is reached.';
-COMMENT ON COLUMN shop.sale_counter.recount_at IS 'Before this time none of those counted last can have expired, or it is too soon.';
+COMMENT ON TABLE shop.sale_counter IS 'How many tickets of a sale the application has issued, as far as it has told; without a row none.';
 
-CREATE FUNCTION shop.note_tickets(p_sale bigint, p_count bigint) RETURNS void
+CREATE FUNCTION shop.note_tickets(p_sales bigint[], p_counts bigint[]) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         INSERT INTO shop.sale_counter AS c (sale_id, tickets)
-        SELECT s.id, p_count FROM shop.sale AS s WHERE s.id = p_sale AND p_count > 0
+        SELECT n.sale, sum(n.tickets) FROM unnest(p_sales, p_counts) AS n (sale, tickets) JOIN shop.sale AS s ON s.id = n.sale
+        WHERE n.tickets > 0 GROUP BY n.sale ORDER BY n.sale
         ON CONFLICT (sale_id) DO UPDATE SET tickets = c.tickets + EXCLUDED.tickets;
     END;
-COMMENT ON FUNCTION shop.note_tickets(bigint, bigint) IS 'Counts tickets that were issued elsewhere, for the reports.';
-
-CREATE FUNCTION shop.issue_tickets(p_sale bigint, p_accounts bigint[], p_lifetime interval DEFAULT '5 minutes')
-    RETURNS TABLE (line integer, verdict text, ticket uuid, expires_at timestamptz)
-    LANGUAGE plpgsql VOLATILE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    v_sale shop.sale_now;
-    v_code text;
-    v_new bigint[];
-    v_counter shop.sale_counter;
-BEGIN
-    SELECT * INTO v_sale FROM shop.sale_now AS n WHERE n.id = p_sale;
-    v_code := CASE WHEN v_sale.preheated_at IS NULL THEN 'HS004' ELSE shop.sale_refusal(v_sale.state) END;
-    IF v_code IS NOT NULL THEN
-        RETURN QUERY SELECT g::integer, v_code, NULL::uuid, NULL::timestamptz FROM generate_series(1, cardinality(p_accounts)) AS g;
-        RETURN;
-    END IF;
-    WITH made AS (
-        INSERT INTO shop.sale_ticket AS t (account_id, sale_id, id, expires_at)
-        SELECT u.id, p_sale, holdfast.uuid7(), least(v_sale.now + p_lifetime, v_sale.ends_at)
-        FROM (SELECT DISTINCT u.id FROM unnest(p_accounts) AS u (id)) AS u JOIN shop.account AS a ON a.id = u.id AND a.suspended_at IS NULL
-        ORDER BY u.id
-        ON CONFLICT (account_id, sale_id) DO UPDATE SET id = EXCLUDED.id, expires_at = EXCLUDED.expires_at WHERE t.expires_at <= v_sale.now
-        RETURNING t.account_id)
-    SELECT array_agg(m.account_id ORDER BY m.account_id) INTO v_new FROM made AS m;
-
-    IF v_new IS NOT NULL THEN
-        INSERT INTO shop.sale_counter (sale_id) VALUES (p_sale) ON CONFLICT DO NOTHING;
-        UPDATE shop.sale_counter AS c SET tickets = c.tickets + cardinality(v_new), live = c.live + cardinality(v_new)
-        WHERE c.sale_id = p_sale AND c.live + cardinality(v_new) <= v_sale.ticket_quota;
-        IF NOT FOUND THEN
-            -- Not all of them, unless some have expired meanwhile. The others' tickets are taken back before anybody has seen them.
-            SELECT * INTO v_counter FROM shop.sale_counter AS c WHERE c.sale_id = p_sale FOR UPDATE;
-            IF v_counter.recount_at <= clock_timestamp() THEN
-                SELECT count(*), greatest(min(t.expires_at), clock_timestamp() + interval '1 second') INTO v_counter.live, v_counter.recount_at
-                FROM shop.sale_ticket AS t WHERE t.sale_id = p_sale AND t.expires_at > clock_timestamp() AND t.account_id <> ALL (v_new);
-            END IF;
-            DELETE FROM shop.sale_ticket AS t
-            WHERE t.sale_id = p_sale AND t.account_id = ANY (v_new[greatest(v_sale.ticket_quota - v_counter.live, 0) + 1:]);
-            v_new := v_new[:greatest(v_sale.ticket_quota - v_counter.live, 0)];
-            UPDATE shop.sale_counter AS c
-            SET tickets = c.tickets + cardinality(v_new), live = v_counter.live + cardinality(v_new), recount_at = v_counter.recount_at
-            WHERE c.sale_id = p_sale;
-        END IF;
-    END IF;
-    RETURN QUERY
-    SELECT l.i::integer, CASE WHEN a.id IS NULL THEN 'HS001' WHEN a.suspended_at IS NOT NULL THEN 'HS002' WHEN t.id IS NULL THEN 'HS405' ELSE '00000' END,
-           t.id, t.expires_at
-    FROM unnest(p_accounts) WITH ORDINALITY AS l (account_id, i)
-    LEFT JOIN shop.account AS a ON a.id = l.account_id
-    LEFT JOIN shop.sale_ticket AS t ON t.account_id = a.id AND a.suspended_at IS NULL AND t.sale_id = p_sale AND t.expires_at > v_sale.now
-    ORDER BY l.i;
-END $$;
-COMMENT ON FUNCTION shop.issue_tickets(bigint, bigint[], interval) IS
-'Tickets for accounts in one sale, good for p_lifetime, and not beyond its end; a verdict for each: 00000, with the one that it has already if that is good still; HS001, HS002, HS004 no such sale, or a draft, HS401 not open yet, HS402 over, HS403 sold out, HS405 as many tickets are out as the sale has. What has expired unused may be issued again, so that nothing is left unsold.';
+COMMENT ON FUNCTION shop.note_tickets(bigint[], bigint[]) IS
+'Counts tickets for the reports: p_counts of each of p_sales. What is no sale, and counts that are not positive, are passed over.';
 
 COMMIT;

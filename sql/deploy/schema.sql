@@ -18,7 +18,7 @@ BEGIN
 END $$;
 COMMENT ON ROLE shop_owner IS 'Owns the shop.';
 COMMENT ON ROLE shop_api IS 'May execute rest.*, and nothing else: what the web application connects as.';
-COMMENT ON ROLE shop_worker IS 'May claim jobs and say how they went: what the worker connects as.';
+COMMENT ON ROLE shop_worker IS 'May claim jobs and provider calls and say how they went: what the worker connects as.';
 COMMENT ON ROLE shop_reporter IS 'Owns the report views, and sees through row-level security what their reader may see.';
 COMMENT ON ROLE shop_report IS 'May read the report views: grant it to the logins of BI tools.';
 

@@ -1,6 +1,7 @@
 -- Revert shop:cache from pg
 BEGIN;
 SET LOCAL ROLE shop_owner;
+SELECT holdfast.unwatch('shop.sale_buyer');
 SELECT holdfast.unwatch('shop.sale');
 SELECT holdfast.unwatch('shop.merchant');
 SELECT holdfast.unwatch('shop.category');

@@ -2,10 +2,10 @@
 BEGIN;
 DROP FUNCTION rest.sale_purchase_batch(bigint[], text[], bigint[], bigint[]);
 DROP FUNCTION rest.sale_purchase(bigint, bigint, text, jsonb);
-DROP FUNCTION shop.purchases_json(bigint[], uuid[]);
-DROP FUNCTION rest.sale_ticket(bigint, bigint);
+DROP FUNCTION rest.tickets_note(bigint, bigint[], bigint[]);
 DROP FUNCTION rest.sale_close(bigint, bigint);
 DROP FUNCTION rest.sale_preheat(bigint, bigint);
+DROP FUNCTION rest.sale_buyers(bigint, bigint);
 DROP FUNCTION rest.sale_live(bigint, bigint);
 DROP FUNCTION rest.sale_get(bigint, bigint);
 DROP FUNCTION rest.sale_list(bigint, jsonb);

@@ -1,10 +1,10 @@
 -- Revert shop:sale_purchase from pg
 BEGIN;
-DROP FUNCTION shop.issue_tickets(bigint, bigint[], interval);
-DROP FUNCTION shop.note_tickets(bigint, bigint);
-DROP TABLE shop.sale_counter, shop.sale_ticket;
+DROP FUNCTION shop.note_tickets(bigint[], bigint[]);
+DROP TABLE shop.sale_counter;
 DROP FUNCTION shop.purchase(bigint, text, bigint, bigint);
 DROP FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]);
+DROP FUNCTION shop.purchase_body(text[], uuid, bigint, bigint), shop.purchase_frame(bigint, bigint, bigint, bigint, text, text, bigint, text, timestamptz, timestamptz);
 DROP FUNCTION shop.settle_buyers(bigint[], bigint[]);
 CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -72,7 +72,7 @@ SELECT is(answer('reporter', 'SELECT holdfast.available(1)'), '42501', 'and exec
 -- Functions
 SELECT is((SELECT string_agg(oid::regproc::text, ', ' ORDER BY proname) FROM pg_proc
     WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND prosecdef),
-    'holdfast.add_provider, _holdfast.cache_after_ddl, _holdfast.cache_after_drop, holdfast.claim_calls, holdfast.expiring, holdfast.listen_payments, holdfast.purge_holds, holdfast.receive_webhook, holdfast.reconcile, holdfast.rotate_keys, '
+    'holdfast.add_provider, _holdfast.cache_after_ddl, _holdfast.cache_after_drop, holdfast.claim_calls, holdfast.expiring, holdfast.listen_payments, holdfast.next_expiry, holdfast.purge_holds, holdfast.receive_webhook, holdfast.reconcile, holdfast.rotate_keys, '
     'holdfast.set_webhook_secret, holdfast.simulate_provider, _holdfast.tell_payment, holdfast.unlisten_payments, holdfast.verify', 'few functions have their definer''s rights');
 SELECT is((SELECT string_agg(oid::regproc::text, ', ') FROM pg_proc WHERE pronamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace)
     AND prosecdef AND obj_description(oid, 'pg_proc') !~ 'Definer''s rights: '), NULL, 'each says why');

@@ -1,11 +1,11 @@
 -- Whatever the web application caches of the shop is watched, under keys that it can know.
 \ir include/begin.sql
-SELECT plan(10);
+SELECT plan(11);
 
 SELECT is((SELECT string_agg(template, ' ' ORDER BY template) FROM holdfast.watched WHERE table_name = t::regclass), k, format('%s: %s', t, k)) FROM (VALUES
     ('shop.product', 'product:{id} tag:merchant:{merchant_id} tag:products'), ('shop.sku', 'product:{product_id}'), ('shop.image', 'product:{product_id}'),
     ('shop.product_category', 'tag:category:{category_id}'), ('shop.category', 'category:{id} tag:categories'), ('shop.merchant', 'merchant:{id}'),
-    ('shop.bought_together', 'related:{product_id}'),
+    ('shop.bought_together', 'related:{product_id}'), ('shop.sale_buyer', 'stock:{sale_id}'),
     ('shop.sale', 'sale:{id} ON version,preheated_at,closed_at tag:merchant-sales:{merchant_id} ON version,preheated_at,closed_at tag:sales ON version,preheated_at,closed_at')) AS v (t, k);
 SELECT ok(bool_and(fires_always), 'for every writer') FROM holdfast.watched;
 -- Lists of a category hear of a change by the rows that show it.

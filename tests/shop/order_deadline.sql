@@ -49,9 +49,9 @@ SELECT rest.admin_account_reinstate(:root, :seller) \g /dev/null
 SELECT ((rest.sale_create(:seller, jsonb_build_object('sku_id', :a::text, 'price', 10, 'quantity', 100, 'per_account_limit', 5,
     'starts_at', shop.json_time(now() - interval '1 min'), 'ends_at', shop.json_time(now() + interval '1 hour')))).body ->> 'id')::bigint AS sale \gset
 SELECT rest.sale_preheat(:seller, :sale) \g /dev/null
-SELECT (rest.sale_purchase(:ann, :sale, 'buy-in-sale', '{"quantity": 1}')).body AS told \gset
+SELECT (rest.sale_purchase(:ann, :sale, 'buy-in-sale', '{"ticket": "x", "quantity": 1}')).body AS told \gset
 UPDATE shop.order_setting SET pay_within = '20 min';
-SELECT is((rest.sale_purchase(:ann, :sale, 'buy-in-sale', '{"quantity": 1}')).body::text, :'told', 'a purchase is told again as it was, whatever has been set since');
+SELECT is((rest.sale_purchase(:ann, :sale, 'buy-in-sale', '{"ticket": "x", "quantity": 1}')).body::text, :'told', 'a purchase is told again as it was, whatever has been set since');
 SELECT is((SELECT array_agg(verdict ORDER BY line) FROM shop.purchase_batch(ARRAY[-5, 424242, :ann], '{nobody-01,nobody-02,somebody-1}', ARRAY[:sale, :sale, :sale], '{1,1,1}')),
     '{HS001,HS001,00000}', 'an account that does not exist buys nothing');
 UPDATE shop.product SET published_at = NULL WHERE merchant_id = merchant('acme');

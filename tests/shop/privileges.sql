@@ -31,9 +31,10 @@ WHERE n.nspname IN ('shop', 'rest', 'holdfast', '_holdfast');
 CREATE FUNCTION wanted(p_role text, p_schema text, p_name text) RETURNS boolean LANGUAGE sql AS $$
     SELECT CASE
         WHEN p_schema = '_holdfast' THEN p_role = 'public' AND p_name = 'cache_report'
-        WHEN p_schema = 'holdfast' AND p_name IN ('new_id', 'uuid7') THEN p_role IN ('public', 'shop_owner', 'shop_reporter')
+        WHEN p_schema = 'holdfast' AND p_name IN ('new_id', 'uuid7') THEN p_role IN ('public', 'shop_owner', 'shop_worker', 'shop_reporter')
         WHEN p_role = 'shop_owner' THEN true
         WHEN p_role = 'shop_api' THEN p_schema = 'rest'
+        WHEN p_role = 'shop_worker' AND p_schema = 'holdfast' THEN p_name IN ('claim_calls', 'record_results', 'simulate_provider')
         WHEN p_role = 'shop_worker' THEN p_schema = 'shop' AND p_name IN (
             'claim_jobs', 'heartbeat_jobs', 'finish_jobs', 'fail_jobs', 'release_jobs', 'run_periodic', 'tend', 'tend_daily',
             'account_contact', 'finish_avatar', 'purge_tokens', 'set_image', 'refuse_image')

@@ -1,6 +1,6 @@
 -- Reports against numbers computed by hand: two merchants, two currencies, orders in every state, returns and refunds.
 \ir include/begin.sql
-SELECT plan(24);
+SELECT plan(29);
 
 -- An order whose lines are given as {code, quantity, returned} of the merchant's SKUs, with what was agreed.
 CREATE FUNCTION sold(p_merchant text, p_status text, p_at timestamptz, p_country text, p_lines text[], p_sale bigint DEFAULT NULL) RETURNS uuid LANGUAGE plpgsql AS $$
@@ -91,7 +91,8 @@ SELECT holdfast.adjust(sku('zoe', 'Z'), -4, 'sale'), holdfast.receive(:sale, 4, 
 SELECT is(rows_of($$SELECT available, held, in_sales, units, value FROM shop.report_stock_value WHERE code = 'Z'$$), '(1,2,4,7,4900)',
     'units in a sale are still in the house');
 SELECT sold('zoe', 'paid', now(), 'DE', '{"{Z,2,0}"}', :sale), sold('zoe', 'cancelled', now(), 'DE', '{"{Z,1,0}"}', :sale) \g /dev/null
-SELECT shop.note_tickets(:sale, 9) \g /dev/null
+SELECT is((r).status, 204, 'the application tells of tickets') FROM rest.tickets_note(NULL, ARRAY[:sale, 12345, :sale], '{4,3,3}') AS r;
+SELECT is((r).status, 204, 'and again') FROM rest.tickets_note(NULL, ARRAY[:sale], '{2}') AS r;
 SELECT is(rows_of($$SELECT code, offered, tickets, purchases, orders_paid, units, units_paid, gross, refusals, share_sold FROM shop.report_sale_conversion$$),
     '(Z,4,9,2,1,3,2,1400,0,0.5000)', 'conversion of a sale');
 
@@ -107,5 +108,8 @@ SELECT refuses(format('SELECT rest.refusals_note(NULL, %L, %L)', v.skus, v.count
 FROM (VALUES ('{1,2}', '{1}', 'HS012', 'arrays are equally long'), ('{1}', '{0}', 'HS014', 'a count is positive'), ('{NULL}', '{1}', 'HS014', 'nothing is null'),
              ('{{1},{2}}', '{1,2}', 'HS012', 'arrays have one dimension')) AS v (skus, counts, code, sentence);
 SELECT refuses(format('SELECT rest.refusals_note(%s, ''{1}'', ''{1}'')', person('berta')), 'HS003', 'people may not');
+SELECT refuses(format('SELECT rest.tickets_note(NULL, %L, %L)', v.sales, v.counts), v.code, 'rest.tickets_note: ' || v.sentence)
+FROM (VALUES ('{1,2}', '{1}', 'HS012', 'arrays are equally long'), ('{1}', '{0}', 'HS014', 'a count is positive')) AS v (sales, counts, code, sentence);
+SELECT refuses(format('SELECT rest.tickets_note(%s, ''{1}'', ''{1}'')', person('berta')), 'HS003', 'people may not');
 SELECT finish();
 ROLLBACK;

@@ -56,11 +56,11 @@ reply_ready(HfRequest *request, const HfRow *row)
 	bool ready = row != NULL && lane_is_up(HF_PG_READ) && lane_is_up(HF_PG_WRITE);
 	json_t *shop =
 		row != NULL ? json_loadb(row->body.data, row->body.length, 0, NULL) : json_null();
-	json_t *all =
-		json_pack("{s:b, s:{s:o, s:o, s:o}, s:s, s:s, s:o}", "ready", ready, "database", "read",
-				  lane_state(HF_PG_READ), "write", lane_state(HF_PG_WRITE), "slow",
-				  lane_state(HF_PG_SLOW), "redis", hf_redis_is_up() ? "up" : "down", "cache",
-				  hf_cache_is_on() ? "on" : "off", "shop", shop);
+	json_t *all = json_pack("{s:b, s:{s:o, s:o, s:o, s:o}, s:s, s:s, s:o}", "ready", ready,
+							"database", "read", lane_state(HF_PG_READ), "write",
+							lane_state(HF_PG_WRITE), "slow", lane_state(HF_PG_SLOW), "purchase",
+							lane_state(HF_PG_PURCHASE), "redis", hf_redis_is_up() ? "up" : "down",
+							"cache", hf_cache_is_on() ? "on" : "off", "shop", shop);
 	char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	HfText body = hf_text(text);
 

@@ -87,6 +87,8 @@ translate(const redisReply *from, HfCacheReply *element)
 
 	if (from->type == REDIS_REPLY_ERROR)
 		to.text = (HfText){from->str, from->len};
+	else if (from->type == REDIS_REPLY_STRING)
+		to = (HfCacheReply){.type = HF_CACHE_REPLY_STRING, .text = {from->str, from->len}};
 	else if (from->type == REDIS_REPLY_ARRAY && from->elements <= HF_CACHE_REPLY_ELEMENTS)
 	{
 		to = (HfCacheReply){.type = HF_CACHE_REPLY_ARRAY,

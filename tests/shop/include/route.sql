@@ -129,14 +129,15 @@ INSERT INTO route VALUES
     ('sale_list', 'visitor', ARRAY[$$jsonb_build_object('state', 'open', 'merchant', thing('merchant'), 'limit', '10')$$]),
     ('sale_get', 'visitor', ARRAY[$$thing('sale')$$]),
     ('sale_live', 'anyone', ARRAY[$$thing('sale')$$]),
+    ('sale_buyers', 'application', ARRAY[$$thing('sale')$$]),
     ('sale_preheat', 'drafter', ARRAY[$$thing('draft sale')$$]),
     ('sale_close', 'seller', ARRAY[$$thing('sale')$$]),
-    ('sale_ticket', 'user', ARRAY[$$thing('sale')$$]),
     ('sale_purchase', 'user', ARRAY[$$thing('sale')$$, $$'key-0001'$$, $$'{"ticket": "x", "quantity": 1}'$$]),
     ('sale_purchase_batch', 'user', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
     ('ready', 'application', '{}'),
     ('metrics', 'application', '{}'),
-    ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]);
+    ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]),
+    ('tickets_note', 'application', ARRAY[$$ARRAY[thing('sale')]$$, $$'{3}'$$]);
 
 -- The arguments of each as literals of their types, without the actor.
 CREATE FUNCTION literal(p_value text, p_type regtype) RETURNS text LANGUAGE sql AS $$

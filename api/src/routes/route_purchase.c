@@ -1,0 +1,96 @@
+/*
+ * route_purchase.c
+ *		Purchases in sales.
+ *
+ * What is plainly well formed goes the fast way.  The rest is shown to the function of a single
+ * purchase, which says what is wrong with it: it refuses all that is not plain here.
+ */
+#include "kore.h"
+
+#include "call.h"
+#include "live.h"
+#include "purchase.h"
+#include "reply.h"
+#include "ticket.h"
+
+#include <math.h>
+
+#define KEY_MAX		 255
+#define QUANTITY_MAX 1000000
+
+/* A well-formed purchase. */
+typedef struct Purchase
+{
+	int64_t sale;
+	HfText ticket;
+	HfText key;
+	int64_t quantity;
+} Purchase;
+
+static bool
+read_purchase(const HfRequest *request, const HfText *id, Purchase *purchase)
+{
+	json_t *ticket = json_object_get(request->json, "ticket");
+	double quantity = json_real_value(json_object_get(request->json, "quantity"));
+
+	purchase->sale = strtoll(id->data, NULL, 10);
+	purchase->ticket = (HfText){json_string_value(ticket), json_string_length(ticket)};
+	purchase->key = hf_text(hf_request_header(request, "idempotency-key"));
+	purchase->quantity = quantity >= 1 && quantity <= QUANTITY_MAX ? (int64_t) quantity : 0;
+	return json_object_size(request->json) == 2 && purchase->ticket.data != NULL &&
+		quantity == trunc(quantity) && purchase->quantity > 0 && purchase->key.length > 0 &&
+		purchase->key.length <= KEY_MAX;
+}
+
+/* A ticket that was good once: whoever has bought with it may still ask for his order. */
+static void
+judge_expired(void *arg, const HfLive *live)
+{
+	HfRequest *request = arg;
+	HfText values[HF_ROUTE_ARGUMENTS];
+	HfNumber number;
+	Purchase purchase;
+
+	if (!hf_request_is_open(request))
+		;
+	else if (live == NULL)
+		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
+	else if (live->state == HF_LIVE_OPEN)
+		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
+						 "it has expired; draw a new one");
+	else if (hf_call_arguments(request, false, values, &number) &&
+			 read_purchase(request, &values[1], &purchase))
+		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+	hf_request_release(request);
+}
+
+void
+hf_route_sale_purchase(HfRequest *request)
+{
+	HfText values[HF_ROUTE_ARGUMENTS];
+	HfNumber number;
+	HfTicketVerdict ticket;
+	Purchase purchase;
+	const char *refusal;
+
+	if (!hf_call_arguments(request, false, values, &number))
+		return;
+	if (!read_purchase(request, &values[1], &purchase))
+	{
+		hf_call_route(request);
+		return;
+	}
+	ticket = hf_ticket_check(&purchase.ticket, request->account, purchase.sale);
+	refusal = ticket != HF_TICKET_BAD ? hf_live_refusal(purchase.sale, request->account) : NULL;
+	if (ticket == HF_TICKET_BAD)
+		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket", NULL);
+	else if (refusal != NULL && hf_problem_loaded())
+		hf_reply_refusal(request, hf_problem_of_sqlstate(refusal), NULL, NULL);
+	else if (ticket == HF_TICKET_EXPIRED)
+	{
+		hf_request_hold(request);
+		hf_live_get(purchase.sale, judge_expired, request);
+	}
+	else
+		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+}

@@ -1,0 +1,339 @@
+/*
+ * live_world.c
+ *		A clock, a channel, and a database with one sale, for the tests of live sales.
+ */
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "live_test.h"
+#include "loop.h"
+#include "near_cache.h"
+#include "pg.h"
+
+#define NAMES	1024 /* that can be announced */
+#define QUEUE	4096
+#define BODY	(BUYERS * 8 + 400)
+
+typedef struct Statement
+{
+	int statement;
+	char value[3][BUYERS * 24];
+	HfPgDone done;
+	void *arg;
+	bool ran;
+	bool is_sale;
+	char body[BODY];
+} Statement;
+
+World world;
+uint64_t at = 1000000;
+bool alive = true, down;
+unsigned live_runs, buyers_runs, notes;
+uint64_t noted[BUYERS];
+
+static HfNearMoment moment = 1, begun = 1, named[NAMES];
+static const char *statements[8];
+static int n_statements;
+static Statement *queue[QUEUE];
+static unsigned queued;
+static void (*tick)(void);
+static uint64_t ticks_at;
+
+uint64_t
+hf_loop_now(void)
+{
+	return at;
+}
+
+void
+hf_loop_every(unsigned milliseconds, void (*callback)(void))
+{
+	check(milliseconds == 100 && tick == NULL, "another timer");
+	tick = callback;
+}
+
+void
+hf_metrics_set(HfMetric gauge, unsigned long value)
+{
+	counted[gauge] = value;
+}
+
+/* The channel: a moment for each key. */
+static unsigned
+number_of(const char *key)
+{
+	static char *known[NAMES];
+	unsigned i = 0;
+
+	while (i < NAMES - 1 && known[i] != NULL && strcmp(known[i], key) != 0)
+		i++;
+	if (known[i] == NULL)
+		known[i] = strdup(key);
+	return i; /* the last one is everybody's */
+}
+
+void
+hf_near_cache_names(HfNearNames *names, const HfCacheEntry *entry)
+{
+	names->marks = 1;
+	names->mark[0] = number_of(entry->key.text);
+}
+
+bool
+hf_near_cache_is_alive(void)
+{
+	return alive;
+}
+
+HfNearMoment
+hf_near_cache_moment(void)
+{
+	return moment;
+}
+
+bool
+hf_near_cache_is_void(const HfNearNames *names, HfNearMoment since)
+{
+	return since < begun || named[names->mark[0]] > since;
+}
+
+void
+announce(const char *key)
+{
+	moment++;
+	if (alive)
+		named[number_of(key)] = moment;
+}
+
+void
+lose_channel(void)
+{
+	alive = false;
+	begun = ++moment;
+}
+
+/* The database. */
+int
+hf_pg_statement(const char *name, const char *text, int parameters)
+{
+	(void) text;
+	(void) parameters;
+	statements[n_statements] = name;
+	return n_statements++;
+}
+
+bool
+hf_pg_send(HfPgLane lane, int statement, const HfText *values, int n, HfPgDone done, void *arg)
+{
+	Statement *sent;
+
+	(void) lane;
+	if (down || queued == QUEUE)
+		return false;
+	sent = calloc(1, sizeof(*sent));
+	sent->statement = statement;
+	sent->done = done;
+	sent->arg = arg;
+	for (int i = 0; i < n; i++)
+		if (values[i].data != NULL)
+			memcpy(sent->value[i], values[i].data, values[i].length);
+	queue[queued++] = sent;
+	return true;
+}
+
+HfText
+hf_pg_value(const HfPgAnswer *answer, int row, int column)
+{
+	const Statement *of = answer->result;
+
+	check(row == 0 && column == 4, "another value is asked for");
+	if (of == NULL || of->body[0] == '\0')
+		return (HfText){NULL, 0};
+	return (HfText){of->body, strlen(of->body)};
+}
+
+static int64_t
+available(void)
+{
+	int64_t units = world.left;
+
+	for (int i = 0; i < BUYERS; i++)
+		units += world.due[i] != 0 && world.due[i] <= at;
+	return units;
+}
+
+const char *
+state_now(void)
+{
+	if (world.closed != 0 || at >= world.ends)
+		return "closed";
+	if (at < world.starts)
+		return "scheduled";
+	return available() > 0 ? "open" : "sold_out";
+}
+
+static void
+run_live(Statement *run)
+{
+	uint64_t next = UINT64_MAX, ends = world.closed != 0 ? world.closed : world.ends;
+	char due[24] = "null";
+
+	live_runs++;
+	run->is_sale = world.is_there && strcmp(run->value[1], "7") == 0;
+	if (!run->is_sale)
+		return;
+	for (int i = 0; i < BUYERS; i++)
+		if (world.due[i] > at && world.due[i] < next)
+			next = world.due[i];
+	if (next != UINT64_MAX)
+		snprintf(due, sizeof(due), "%lld", (long long) (next - at));
+	snprintf(run->body, BODY,
+			 "{\"state\" : \"%s\", \"left\" : %lld, \"quantity\" : %lld, \"version\" : %lld, "
+			 "\"ticket_quota\" : 30, \"starts_in_ms\" : %lld, \"ends_in_ms\" : %lld, "
+			 "\"ends_at_ms\" : 5, \"release_in_ms\" : %s}",
+			 state_now(), (long long) (strcmp(state_now(), "closed") == 0 ? 0 : available()),
+			 (long long) world.quantity, (long long) world.version,
+			 (long long) (world.starts - at), (long long) (ends - at), due);
+}
+
+static void
+run_buyers(Statement *run)
+{
+	size_t used = 1;
+
+	buyers_runs++;
+	if (world.many)
+		return;
+	run->body[0] = '[';
+	for (int i = 1; i < BUYERS; i++)
+		if (world.bought[i])
+			used += (size_t) sprintf(run->body + used, "%s%d", used > 1 ? "," : "", i);
+	strcpy(run->body + used, "]");
+}
+
+static void
+run_note(Statement *run)
+{
+	char *sku = run->value[1], *count = run->value[2];
+
+	notes++;
+	while (*sku != '}' && *count != '}')
+	{
+		long stock = strtol(sku + 1, &sku, 10);
+
+		noted[stock % BUYERS] += strtoul(count + 1, &count, 10);
+	}
+	check(*sku == '}' && *count == '}', "%s and %s", run->value[1], run->value[2]);
+}
+
+bool
+run_one(void)
+{
+	for (unsigned i = 0; i < queued; i++)
+	{
+		const char *name = statements[queue[i]->statement];
+
+		if (queue[i]->ran)
+			continue;
+		queue[i]->ran = true;
+		if (strcmp(name, "sale_live") == 0)
+			run_live(queue[i]);
+		else if (strcmp(name, "sale_buyers") == 0)
+			run_buyers(queue[i]);
+		else
+			run_note(queue[i]);
+		return true;
+	}
+	return false;
+}
+
+void
+run(void)
+{
+	while (run_one())
+		;
+}
+
+static void
+answer_first(HfPgOutcome outcome, const char *sqlstate)
+{
+	Statement *first = queue[0];
+	HfPgAnswer answer = {.outcome = outcome,
+						 .rows = 1,
+						 .sqlstate = sqlstate,
+						 .message = "",
+						 .detail = "",
+						 .column = "",
+						 .result = outcome == HF_PG_ROWS ? first : NULL};
+
+	memmove(queue, queue + 1, --queued * sizeof(queue[0]));
+	first->done(first->arg, &answer);
+	free(first);
+}
+
+bool
+deliver_one(void)
+{
+	bool is_none;
+
+	if (queued == 0 || !queue[0]->ran)
+		return false;
+	is_none = strcmp(statements[queue[0]->statement], "sale_live") == 0 && !queue[0]->is_sale;
+	answer_first(is_none ? HF_PG_REFUSED : HF_PG_ROWS, is_none ? "HS004" : "");
+	return true;
+}
+
+void
+deliver(void)
+{
+	while (deliver_one())
+		;
+}
+
+void
+break_off(void)
+{
+	for (unsigned n = queued; n > 0; n--)
+		answer_first(HF_PG_LOST, "");
+}
+
+void
+refuse_all(void)
+{
+	for (unsigned n = queued; n > 0; n--)
+		answer_first(HF_PG_REFUSED, "57014");
+}
+
+unsigned
+under_way(void)
+{
+	return queued;
+}
+
+void
+answer_all(void)
+{
+	while (queued > 0)
+	{
+		run();
+		deliver();
+	}
+}
+
+/* Lets time pass, millisecond by millisecond. */
+void
+pass(uint64_t milliseconds, bool answered)
+{
+	for (; milliseconds > 0; milliseconds--)
+	{
+		at++;
+		if (at >= ticks_at + 100)
+		{
+			ticks_at = at;
+			tick();
+		}
+		if (answered)
+			answer_all();
+	}
+}
