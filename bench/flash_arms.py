@@ -14,6 +14,7 @@ from pathlib import Path
 import harness
 
 ACCOUNTS = 400_000
+BUYERS_A_SECOND = 50_000  # more than anybody serves here; who came twice would be refused
 UNITS = 1_000_000
 OPPONENTS = harness.BENCH / 'opponents'
 DATABASE = os.environ.get('PGDATABASE')
@@ -22,24 +23,25 @@ DATABASE = os.environ.get('PGDATABASE')
 class Bench:
     """What all runs share: programs, buyers with their tokens, and the way to the application."""
 
-    def __init__(self):
+    def __init__(self, seconds):
         self.scratch = tempfile.TemporaryDirectory(prefix='holdfast-bench.')
         self.directory = Path(self.scratch.name)
         self.programs = Path(os.environ['HF_FLASH_PROGRAMS'])
         self.url = os.environ['HF_API']
+        self.crowd = min(int(BUYERS_A_SECOND * seconds) + 10_000, ACCOUNTS - 1)
         self.buyers = self.directory / 'buyers'
-        self.mint(self.buyers, 2, ACCOUNTS)
-        self.mint(self.directory / 'first', 1, 1)
+        self.mint(self.buyers, 2, ACCOUNTS, self.crowd)
+        self.mint(self.directory / 'first', 1, 1, 1)
         self.first_token = (self.directory / 'first').read_text().split()[1]
         load_functions()
 
-    def mint(self, path, first, last, *sale):
+    def mint(self, path, first, last, count, *sale):
         with open(path, 'w', encoding='ascii') as file:
-            subprocess.run([self.programs / 'mint', os.environ['HF_API_CONF'], str(first), str(last), *map(str, sale)], stdout=file, check=True)
+            subprocess.run([self.programs / 'mint', os.environ['HF_API_CONF'], *map(str, (first, last, count, *sale))], stdout=file, check=True)
 
     def tickets(self, sale):
         path = self.directory / 'tickets'
-        self.mint(path, 2, ACCOUNTS, sale)
+        self.mint(path, 2, ACCOUNTS, self.crowd, sale)
         return path
 
     def crowd_command(self, mode, path, sale, connections, seconds, *more):
@@ -52,7 +54,7 @@ class Bench:
 
     def buy_one(self, sale):
         """The unit of a sale of one unit goes to somebody who is not in the crowd."""
-        self.mint(self.directory / 'ticket', 1, 1, sale)
+        self.mint(self.directory / 'ticket', 1, 1, 1, sale)
         ticket = (self.directory / 'ticket').read_text().split()[1]
         words = ['curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', '-H', 'Content-Type: application/json', '-H', f'Idempotency-Key: first-{sale}',
                  '-H', f'Authorization: Bearer {self.first_token}', '-d', json.dumps({'ticket': ticket, 'quantity': 1}),
@@ -248,6 +250,7 @@ class RedisWriter(Redis):
 
     def start_writer(self):
         self.writer = subprocess.Popen([self.bench.programs / 'writer', os.environ['HF_REDIS']], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.writer.stdout.readline()  # it is there
 
     def end(self, sale):
         """What is left is written after the crowd has gone; the figures are of all."""

@@ -42,7 +42,7 @@ def fresh(options, bench):
     if said.returncode != 0:
         raise harness.BenchError(said.stderr.strip())
     old, new = zip(*((int(word) / 1000 for word in line.split()) for line in said.stdout.splitlines()))
-    return {'arm': 'fresh', 'commits': len(old), 'p50_ms': percentile(old, 50), 'p99_ms': percentile(old, 99),
+    return {'arm': 'fresh', 'workers': options.workers, 'commits': len(old), 'p50_ms': percentile(old, 50), 'p99_ms': percentile(old, 99),
             'new_p50_ms': percentile(new, 50), 'new_p99_ms': percentile(new, 99)}
 
 

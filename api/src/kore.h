@@ -11,4 +11,7 @@
 #include <kore/kore.h>
 #include <kore/http.h>
 
+/* Workers that serve, as a worker counts them: Kore's own count has two more, for keys. */
+#define HF_WORKERS (worker_count > KORE_WORKER_BASE ? worker_count - KORE_WORKER_BASE : 1)
+
 #endif

@@ -123,7 +123,7 @@ hf_limit_start(void)
 	snprintf(prefix, sizeof(prefix),
 			 "%slimit:", hf_config.cache_prefix[0] != '\0' ? hf_config.cache_prefix : "holdfast:");
 	away = false;
-	hf_limit_local_start(worker_count > 0 ? worker_count : 1);
+	hf_limit_local_start(HF_WORKERS);
 }
 
 static void

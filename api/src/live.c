@@ -84,6 +84,18 @@ is_hint(const HfLiveSale *sale, uint64_t now)
 		 (now < sale->due && !hf_live_sale_has_changed(sale)));
 }
 
+const char *
+hf_live_sqlstate(HfLiveState state)
+{
+	static const char *const sqlstate[] = {[HF_LIVE_NONE] = "HS004",
+										   [HF_LIVE_SCHEDULED] = "HS401",
+										   [HF_LIVE_OPEN] = NULL,
+										   [HF_LIVE_SOLD_OUT] = "HS403",
+										   [HF_LIVE_CLOSED] = "HS402"};
+
+	return sqlstate[state];
+}
+
 void
 hf_live_get(int64_t id, HfLiveDone done, void *arg)
 {
@@ -111,12 +123,13 @@ judge(const HfLiveSale *sale, int64_t account, uint64_t now)
 	switch (sale->read.state)
 	{
 		case HF_LIVE_SCHEDULED:
-			return now + START_MARGIN < sale->read.starts ? "HS401" : NULL;
+			return now + START_MARGIN < sale->read.starts ? hf_live_sqlstate(HF_LIVE_SCHEDULED)
+														  : NULL;
 		case HF_LIVE_SOLD_OUT:
 		case HF_LIVE_CLOSED:
 			if (!hf_live_sale_knows_buyers(sale) || hf_account_set_has(sale->buyers, account))
 				return NULL;
-			return sale->read.state == HF_LIVE_CLOSED ? "HS402" : "HS403";
+			return hf_live_sqlstate(sale->read.state);
 		default:
 			return NULL;
 	}
@@ -214,6 +227,15 @@ hf_live_unfollow(int64_t id)
 		sale->followers--;
 }
 
+static void
+look_after(HfLiveSale *sale, uint64_t now)
+{
+	if (!sale->loading && now - sale->load_sent >= FOLLOW_PAUSE &&
+		(is_old(sale, now) || hf_live_sale_is_due(sale, now) || hf_live_sale_has_changed(sale)))
+		(void) hf_live_load(sale);
+	show(sale, now);
+}
+
 /*
  * Looks after the sales that are followed.  Those that are not any more leave the list here and
  * nowhere else: whoever is told of a change may unfollow any of them.
@@ -227,10 +249,8 @@ tick(void)
 
 	for (sale = LIST_FIRST(&followed); sale != NULL; sale = next)
 	{
-		if (!sale->loading && now - sale->load_sent >= FOLLOW_PAUSE &&
-			(is_old(sale, now) || hf_live_sale_is_due(sale, now) || hf_live_sale_has_changed(sale)))
-			(void) hf_live_load(sale);
-		show(sale, now);
+		if (sale->followers > 0)
+			look_after(sale, now);
 		next = LIST_NEXT(sale, followed);
 		if (sale->followers > 0)
 			continue;

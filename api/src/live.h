@@ -31,6 +31,9 @@ typedef struct HfLive
 	int64_t ends_at; /* the same in milliseconds since 1970, as the database has it */
 } HfLive;
 
+/* The SQLSTATE with which a sale in this state refuses buyers; NULL: it is open. */
+extern const char *hf_live_sqlstate(HfLiveState state);
+
 typedef void (*HfLiveDone)(void *arg, const HfLive *live);
 
 /* In the parent. */

@@ -131,7 +131,7 @@ hf_pg_start(void)
 	begin_pool(HF_PG_SLOW, config->database_slow_connections, config->database_slow_queue,
 			   config->slow_timeout);
 	begin_pool(HF_PG_PURCHASE, config->database_purchase_connections,
-			   config->database_purchase_connections, config->request_timeout);
+			   config->database_purchase_connections, config->request_timeout / 2);
 	started = true;
 	hf_loop_at_pass(flush_all);
 	hf_loop_every(TICK, watch_all);

@@ -208,8 +208,8 @@ take_waiter(Sale *from)
 static void
 draw_here(Sale *of, unsigned n)
 {
-	unsigned share = worker_count > 0 ? worker_count : 1;
-	int64_t begins = window(), most = of->quota > share ? of->quota / share : 1;
+	int64_t begins = window();
+	int64_t most = of->quota > HF_WORKERS ? of->quota / HF_WORKERS : 1;
 
 	hf_metrics_add(HF_METRIC_TICKETS_LOCALLY, n);
 	hf_ticket_holders_turn(&of->here, begins);

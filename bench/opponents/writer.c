@@ -9,8 +9,8 @@
  * an order is written once, however often this is killed.  What Redis loses before it is written is
  * lost.
  *
- * On SIGTERM it goes on until the stream is empty, and prints how many orders it wrote and how long
- * they had waited when they were committed: from the time in their id, which Redis gave them just
+ * Prints where it begins.  On SIGTERM it goes on until the stream is empty, and prints how many orders it
+ * wrote and how long they had waited when they were committed: from the time in their id, which Redis gave them just
  * before the buyer had his answer, to the server's word, in milliseconds.
  */
 #include <hiredis/hiredis.h>
@@ -163,6 +163,8 @@ main(int argc, char **argv)
 	result = ask("SELECT stream_id FROM flash.position", PGRES_TUPLES_OK);
 	snprintf(position, sizeof(position), "%s", PQgetvalue(result, 0, 0));
 	PQclear(result);
+	printf("%s\n", position);
+	fflush(stdout);
 	for (;;)
 	{
 		redisReply *reply =

@@ -43,7 +43,7 @@ class Stream:
 
     def __init__(self, base, path, last_id=None, room=None):
         self.path, self.events, self.comments, self.retries = path, [], 0, []
-        self.ended, self.body, self.text = False, b"", ""
+        self.ended, self.body, self.text, self.raw = False, b"", "", ""
         self.sock = connect(base, room)
         self.sock.sendall(ask(path, **({"Last-Event-ID": last_id} if last_id else {})))
         head = b""
@@ -66,7 +66,7 @@ class Stream:
 
     def note(self):
         """Writes the answer into the journal."""
-        note("GET", self.path, Answer(self.status, self.headers.items(), self.text.encode() or self.body))
+        note("GET", self.path, Answer(self.status, self.headers.items(), self.raw.encode()))
 
     def read(self, seconds=0.0):
         """Reads what there is, or comes within so many seconds."""
@@ -83,18 +83,25 @@ class Stream:
             self.ended = self.ended or self.missing == 0
         self.take(time.monotonic())
 
-    def take(self, now):
-        """Takes whole blocks out of the body."""
+    def unframe(self):
+        """What the body says so far, without the framing of chunks."""
+        text = ""
         if self.chunked:
             while b"\r\n" in self.body:
                 size, _, rest = self.body.partition(b"\r\n")
                 length = int(size, 16)
                 if len(rest) < length + 2:
                     break
-                self.text, self.body = self.text + rest[:length].decode(), rest[length + 2:]
+                text, self.body = text + rest[:length].decode(), rest[length + 2:]
                 self.ended = self.ended or length == 0
         else:
-            self.text, self.body = self.text + self.body.decode(), b""
+            text, self.body = self.body.decode(), b""
+        return text
+
+    def take(self, now):
+        """Takes whole blocks out of what was said."""
+        text = self.unframe()
+        self.raw, self.text = self.raw + text, self.text + text
         if self.headers.get("content-type") != "text/event-stream":
             return
         *blocks, self.text = self.text.split("\n\n")

@@ -22,8 +22,14 @@ def new_sale(units=10, limit=2, **more):
     return f"/v1/sales/{sale}"
 
 
+def ticket_for(sale, who):
+    """A ticket, or what is none where none are given."""
+    answer = who.post(sale + "/tickets")
+    return answer.json()["ticket"] if answer.status == 201 else "none"
+
+
 def buy(sale, who=olga, quantity=1, headers=None, **more):
-    return who.post(sale + "/purchases", {"quantity": quantity, **more}, headers=headers or key())
+    return who.post(sale + "/purchases", {"ticket": ticket_for(sale, who), "quantity": quantity, **more}, headers=headers or key())
 
 
 def left(sale):
@@ -35,7 +41,7 @@ def left(sale):
 # Before.
 soon = new_sale(starts_at="2098-12-01T00:00:00Z")
 for what in ("tickets", "purchases"):
-    answer = olga.post(f"{soon}/{what}", {"quantity": 1} if what == "purchases" else None, headers=key())
+    answer = olga.post(f"{soon}/{what}", {"ticket": "none", "quantity": 1} if what == "purchases" else None, headers=key())
     t.ok(why_no_problem(answer, "sale_not_open", 409) is None, f"there are no {what} before a sale starts", answer)
 
 # A ticket.
@@ -68,10 +74,13 @@ t.equal((buy(sale).code, left(sale)), ("limit_reached", ("open", 7)), "and then 
 olga.post(f"/v1/orders/{order['id']}/cancel")
 t.equal((buy(sale).status, left(sale)), (201, ("open", 7)), "what is cancelled may be bought again")
 t.equal(buy(sale, headers=headers).body, again.body, "which the first key still answers as it was")
+good = {"ticket": ticket_for(sale, otto)}
 for claim, who, body, headers, status, code, pointer in [
-        ("no quantity", otto, {}, key(), 422, "missing_field", "/quantity"), ("none", otto, {"quantity": 0}, key(), 422, "out_of_range", "/quantity"), ("half a unit", otto, {"quantity": 0.5}, key(), 422, "wrong_type", "/quantity"), ("a text", otto, {"quantity": "1"}, key(), 422, "wrong_type", "/quantity"),
-        ("a price", otto, {"quantity": 1, "price": 1}, key(), 422, "unknown_field", "/price"), ("a ticket that is too long", otto, {"quantity": 1, "ticket": "x" * 4097}, key(), 422, "invalid_length", "/ticket"), ("no key", otto, {"quantity": 1}, {}, 400, "invalid_idempotency_key", None),
-        ("a short key", otto, {"quantity": 1}, {"Idempotency-Key": "1234567"}, 400, "invalid_idempotency_key", None), ("nobody", nobody, {"quantity": 1}, key(), 401, "unauthenticated", None)]:
+        ("no quantity", otto, good, key(), 422, "missing_field", "/quantity"), ("none", otto, {**good, "quantity": 0}, key(), 422, "out_of_range", "/quantity"), ("half a unit", otto, {**good, "quantity": 0.5}, key(), 422, "wrong_type", "/quantity"), ("a text", otto, {**good, "quantity": "1"}, key(), 422, "wrong_type", "/quantity"),
+        ("a price", otto, {**good, "quantity": 1, "price": 1}, key(), 422, "unknown_field", "/price"), ("a ticket that is none", otto, {"quantity": 1, "ticket": "x" * 4097}, key(), 403, "invalid_ticket", "/ticket"), ("another's ticket", otto, {"quantity": 1, "ticket": ticket}, key(), 403, "invalid_ticket", "/ticket"),
+        ("no ticket", otto, {"quantity": 1}, key(), 422, "missing_field", "/ticket"), ("nothing as a ticket", otto, {"ticket": None, "quantity": 1}, key(), 422, "missing_field", "/ticket"), ("too many", otto, {**good, "quantity": 1000001}, key(), 422, "out_of_range", "/quantity"),
+        ("more than anybody may", otto, {**good, "quantity": 1000000}, key(), 409, "limit_reached", "/quantity"), ("no key", otto, {**good, "quantity": 1}, {}, 400, "invalid_idempotency_key", None),
+        ("a short key", otto, {**good, "quantity": 1}, {"Idempotency-Key": "1234567"}, 400, "invalid_idempotency_key", None), ("nobody", nobody, {"quantity": 1}, key(), 401, "unauthenticated", None)]:
     answer = who.post(sale + "/purchases", body, headers=headers)
     t.ok(why_no_problem(answer, code, status) is None and answer.json().get("pointer") == pointer, f"nothing is bought: {claim}", answer)
 answer = buy("/v1/sales/1234567890123")
@@ -104,7 +113,7 @@ t.equal(left(crowd), ("sold_out", 0), "then the sale is sold out")
 # Sold out.
 late = register("late")
 for what in ("tickets", "purchases"):
-    answer = late.post(f"{crowd}/{what}", {"quantity": 1} if what == "purchases" else None, headers=key())
+    answer = late.post(f"{crowd}/{what}", {"ticket": "none", "quantity": 1} if what == "purchases" else None, headers=key())
     t.ok(why_no_problem(answer, "sold_out", 410) is None, f"sold out: no {what}", answer)
 one = won[0].json()["id"]
 owner = next(who for who in buyers if who.get(f"/v1/orders/{one}").status == 200)
@@ -135,7 +144,7 @@ mark.post(f"/v1/products/{hidden['id']}/publish")
 t.equal(buy(sale).status, 201, "until it is again")
 mark.post(sale + "/close")
 for what in ("tickets", "purchases"):
-    answer = otto.post(f"{sale}/{what}", {"quantity": 1} if what == "purchases" else None, headers=key())
+    answer = otto.post(f"{sale}/{what}", {"ticket": "none", "quantity": 1} if what == "purchases" else None, headers=key())
     t.ok(why_no_problem(answer, "sale_closed", 410) is None, f"closed: no {what}", answer)
 late_sale = new_sale(2, 1)
 psql(f"UPDATE shop.sale SET ends_at = clock_timestamp() - interval '1 second' WHERE id = {late_sale.split('/')[-1]}")

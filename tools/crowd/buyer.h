@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HF_TICKET_ROOM 256
+#define HF_TICKET_ROOM 192
 #define HF_ID_ROOM	   40
 
 /* What a buyer asks for, and how answers are counted. */

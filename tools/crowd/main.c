@@ -158,16 +158,16 @@ stop_if_due(uint64_t now)
 	}
 }
 
-/* How many visits should have begun, and have not. */
+/* How many visits of an open loop should have begun before its end, and have not. */
 static uint64_t
-not_begun(uint64_t until)
+not_begun(void)
 {
-	uint64_t due;
+	double due = (double) hf_options.duration / 1e9 * hf_options.rate;
+	uint64_t whole = (uint64_t) due + ((double) (uint64_t) due < due);
 
-	if (hf_options.rate <= 0)
-		return 0;
-	due = (uint64_t) ((double) (until - start) / 1e9 * hf_options.rate) + 1;
-	return due > visits ? due - visits : 0;
+	if (hf_options.requests > 0 && whole > hf_options.requests)
+		whole = hf_options.requests;
+	return whole > visits ? whole - visits : 0;
 }
 
 /* Runs until everything is answered, or the time for that is over too. */
@@ -219,7 +219,6 @@ main(int argc, char **argv)
 	start = hf_now();
 	hf_report_begin(start);
 	run();
-	hf_report_end(hf_now(), active,
-				  hf_options.duration > 0 ? not_begun(start + hf_options.duration) : 0);
+	hf_report_end(hf_now(), active, not_begun());
 	return 0;
 }

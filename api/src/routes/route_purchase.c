@@ -42,25 +42,37 @@ read_purchase(const HfRequest *request, const HfText *id, Purchase *purchase)
 		purchase->key.length <= KEY_MAX;
 }
 
-/* A ticket that was good once: whoever has bought with it may still ask for his order. */
+/*
+ * Without a good ticket nobody buys, and if nobody can buy at all, that is what is told.  Whoever
+ * had a good one may still ask for his order with his key, once no tickets are given any more.
+ */
 static void
-judge_expired(void *arg, const HfLive *live)
+judge(void *arg, const HfLive *live)
 {
 	HfRequest *request = arg;
 	HfText values[HF_ROUTE_ARGUMENTS];
 	HfNumber number;
 	Purchase purchase;
+	bool expired;
 
 	if (!hf_request_is_open(request))
 		;
-	else if (live == NULL)
+	else if (live == NULL || !hf_problem_loaded())
 		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
-	else if (live->state == HF_LIVE_OPEN)
-		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
-						 "it has expired; draw a new one");
 	else if (hf_call_arguments(request, false, values, &number) &&
 			 read_purchase(request, &values[1], &purchase))
-		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+	{
+		expired =
+			hf_ticket_check(&purchase.ticket, request->account, purchase.sale) != HF_TICKET_BAD;
+		if (live->state == HF_LIVE_OPEN)
+			hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
+							 expired ? "it has expired; draw a new one" : NULL);
+		else if (expired)
+			hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+		else
+			hf_reply_refusal(request, hf_problem_of_sqlstate(hf_live_sqlstate(live->state)), NULL,
+							 NULL);
+	}
 	hf_request_release(request);
 }
 
@@ -69,7 +81,6 @@ hf_route_sale_purchase(HfRequest *request)
 {
 	HfText values[HF_ROUTE_ARGUMENTS];
 	HfNumber number;
-	HfTicketVerdict ticket;
 	Purchase purchase;
 	const char *refusal;
 
@@ -80,17 +91,14 @@ hf_route_sale_purchase(HfRequest *request)
 		hf_call_route(request);
 		return;
 	}
-	ticket = hf_ticket_check(&purchase.ticket, request->account, purchase.sale);
-	refusal = ticket != HF_TICKET_BAD ? hf_live_refusal(purchase.sale, request->account) : NULL;
-	if (ticket == HF_TICKET_BAD)
-		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket", NULL);
-	else if (refusal != NULL && hf_problem_loaded())
+	refusal = hf_live_refusal(purchase.sale, request->account);
+	if (refusal != NULL && hf_problem_loaded())
 		hf_reply_refusal(request, hf_problem_of_sqlstate(refusal), NULL, NULL);
-	else if (ticket == HF_TICKET_EXPIRED)
+	else if (hf_ticket_check(&purchase.ticket, request->account, purchase.sale) == HF_TICKET_GOOD)
+		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+	else
 	{
 		hf_request_hold(request);
-		hf_live_get(purchase.sale, judge_expired, request);
+		hf_live_get(purchase.sale, judge, request);
 	}
-	else
-		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
 }

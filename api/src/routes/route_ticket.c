@@ -59,24 +59,16 @@ drawn(void *arg, const HfTicket *ticket)
 	hf_request_release(request);
 }
 
-/* The SQLSTATE with which a sale in this state refuses to give tickets; NULL if it is open. */
+/*
+ * The SQLSTATE with which a sale refuses to give tickets; NULL if it is open.  By our own clock,
+ * which is the one that tickets expire by, it may be over.
+ */
 static const char *
 refusal_of(const HfLive *live)
 {
-	switch (live->state)
-	{
-		case HF_LIVE_SCHEDULED:
-			return "HS401";
-		case HF_LIVE_CLOSED:
-			return "HS402";
-		case HF_LIVE_SOLD_OUT:
-			return "HS403";
-		case HF_LIVE_OPEN:
-			/* By our own clock, which is the one that tickets expire by, it may be over. */
-			return live->ends_at > hf_ticket_now() ? NULL : "HS402";
-		default:
-			return "HS004";
-	}
+	if (live->state == HF_LIVE_OPEN && live->ends_at <= hf_ticket_now())
+		return hf_live_sqlstate(HF_LIVE_CLOSED);
+	return hf_live_sqlstate(live->state);
 }
 
 static void

@@ -26,23 +26,24 @@ typedef struct World
 } World;
 
 extern World world;
-extern uint64_t at;		  /* the clock, in milliseconds */
-extern bool alive;		  /* the channel */
-extern bool down;		  /* the database takes no statement */
+extern uint64_t at; /* the clock, in milliseconds */
+extern bool alive;	/* the channel */
+extern bool down;	/* the database takes no statement */
 extern unsigned live_runs, buyers_runs, notes;
 extern uint64_t noted[BUYERS]; /* refusals by stock */
 
 extern const char *state_now(void);
 extern void announce(const char *key);
 extern void lose_channel(void);
-extern void run(void);			/* all statements that wait */
+extern void find_channel(void);
+extern void run(void); /* all statements that wait */
 extern bool run_one(void);
-extern void deliver(void);		/* all answers of those that ran */
+extern void deliver(void); /* all answers of those that ran */
 extern bool deliver_one(void);
-extern void break_off(void);	/* all statements are lost */
-extern void refuse_all(void);	/* all statements are refused */
+extern void break_off(void);  /* all statements are lost */
+extern void refuse_all(void); /* all statements are refused */
 extern unsigned under_way(void);
-extern void answer_all(void);	/* runs and delivers, until nothing is under way */
+extern void answer_all(void); /* runs and delivers, until nothing is under way */
 extern void pass(uint64_t milliseconds, bool answered);
 
 extern void live_random(void);

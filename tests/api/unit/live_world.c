@@ -11,9 +11,9 @@
 #include "near_cache.h"
 #include "pg.h"
 
-#define NAMES	1024 /* that can be announced */
-#define QUEUE	4096
-#define BODY	(BUYERS * 8 + 400)
+#define NAMES 1024 /* that can be announced */
+#define QUEUE 4096
+#define BODY  (BUYERS * 8 + 400)
 
 typedef struct Statement
 {
@@ -113,6 +113,13 @@ lose_channel(void)
 	begun = ++moment;
 }
 
+void
+find_channel(void)
+{
+	alive = true;
+	begun = ++moment;
+}
+
 /* The database. */
 int
 hf_pg_statement(const char *name, const char *text, int parameters)
@@ -193,8 +200,8 @@ run_live(Statement *run)
 			 "\"ticket_quota\" : 30, \"starts_in_ms\" : %lld, \"ends_in_ms\" : %lld, "
 			 "\"ends_at_ms\" : 5, \"release_in_ms\" : %s}",
 			 state_now(), (long long) (strcmp(state_now(), "closed") == 0 ? 0 : available()),
-			 (long long) world.quantity, (long long) world.version,
-			 (long long) (world.starts - at), (long long) (ends - at), due);
+			 (long long) world.quantity, (long long) world.version, (long long) (world.starts - at),
+			 (long long) (ends - at), due);
 }
 
 static void

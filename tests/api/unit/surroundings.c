@@ -15,7 +15,7 @@ bool slow;
 unsigned long counted[HF_METRICS];
 int logged;
 HfConfig hf_config;
-u_int8_t worker_count = 2;
+u_int8_t worker_count = KORE_WORKER_BASE + 2;
 
 static int descriptor = -1;
 static struct kore_event *event;

@@ -7,6 +7,7 @@
  * token	good tokens, forged ones, keys and their rotation, opaque secrets
  * limit	rules against a Redis of the test's own, by one process and by several
  * ticket	good tickets, forged ones, and drawing them from such a Redis
+ * live		what is known of a sale, told, refused from memory, and asked of the database
  *
  * surroundings.c stands in for the modules and for what of Kore they use: the loop, the log, the
  * metrics, the configuration; limit_redis.c for redis.c, which it can make fail.  Claims are those of

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Purchases are combined and none feels it: batches are fewer than purchases, a lone one goes at once, what is wrong with one
+is its own, a batch that fails as a whole is sent again by halves, one whose connection is lost is sent again and buys
+nothing twice, a full queue says so, and without a database whoever waits is told. Runs within tools/with-api. TAP.
+"""
+# with-api: --workers 1 --conf 'purchase_batch = 16' --conf 'purchase_queue = 40' --conf 'request_timeout = 4s'
+import re
+import threading
+import time
+
+from api import Client, Tap, at_once, key, product, psql, register, within, why_no_problem
+
+t = Tap()
+mark = register("mark", ["merchant"])
+buyers = [register(f"buyer{n}") for n in range(24)]
+SKU = product(mark, 1000, 100000)["skus"][0]["id"]
+WINDOW = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2099-01-01T00:00:00Z"}
+
+
+class Sale:
+    """A sale, and a ticket of it for each buyer."""
+
+    def __init__(self, units, limit):
+        body = {"sku_id": SKU, "price": 500, "quantity": units, "per_account_limit": limit, **WINDOW}
+        self.id = mark.post("/v1/sales", body).json()["id"]
+        mark.post(f"/v1/sales/{self.id}/preheat")
+        self.tickets = {who: who.post(f"/v1/sales/{self.id}/tickets").json()["ticket"] for who in buyers}
+
+    def buy(self, who, quantity=1, headers=None, client=None):
+        body = {"ticket": self.tickets[who], "quantity": quantity}
+        return (client or Client(token=who.token)).post(f"/v1/sales/{self.id}/purchases", body, headers=headers or key())
+
+    def orders(self):
+        return int(psql(f"SELECT count(*) FROM shop.order WHERE sale_id = {self.id}"))
+
+
+def metric(name):
+    found = re.search(rf"^holdfast_{name}(?:\{{[^}}]*\}})? (\S+)$", Client().get("/metrics").body.decode(), re.M)
+    return float(found[1])
+
+
+def all_at_once(*calls):
+    """What these calls, made in threads of their own, answer."""
+    return at_once(len(calls), lambda n: calls[n]())
+
+
+def no_leaks():
+    t.equal(psql("SELECT count(*) FROM holdfast.verify()") + psql("SELECT count(*) FROM shop.verify()"), "00", "  and nothing is wrong with stock and shop")
+
+
+# Alone.
+sale = Sale(1000, 1000)
+before = metric("purchase_batches_total")
+t.ok(all(sale.buy(buyers[0]).status == 201 for _ in range(5)), "one after the other, each purchase")
+t.equal(metric("purchase_batches_total") - before, 5, "  is a batch of its own")
+
+# Together: the connections are held up, so that all others collect.
+held = "BEGIN; SELECT FROM shop.sale_buyer WHERE sale_id = {0} AND account_id IN ({1}, {2}) ORDER BY account_id FOR UPDATE; SELECT pg_sleep({3}); COMMIT;"
+
+
+def hold(seconds, *accounts):
+    """Keeps the rows of two buyers locked for a while."""
+    thread = threading.Thread(target=psql, args=(held.format(sale.id, *accounts, seconds),))
+    thread.start()
+    t.ok(within(5, lambda: psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; SELECT FROM shop.sale_buyer%' AND wait_event = 'PgSleep'") == "1"),
+         f"  (rows are locked for {seconds} s)")
+    return thread
+
+
+first, second = buyers[:2]
+sale.buy(second)
+before, lines = metric("purchase_batches_total"), metric("purchase_lines_total")
+holding = hold(1, first.id, second.id)
+stuck = [threading.Thread(target=sale.buy, args=(who,)) for who in (first, second)]
+for thread in stuck:
+    thread.start()
+    t.ok(within(5, lambda: metric("purchases_waiting") > 0), "  (a batch waits)")
+    time.sleep(0.15)  # so that the second is a batch of its own: nobody sees from outside that it has left
+answers = all_at_once(*[lambda who=who: sale.buy(who) for who in buyers[2:22]])
+holding.join()
+for thread in stuck:
+    thread.join()
+t.ok(all(a.status == 201 for a in answers), "who comes while two batches are under way waits for them, and then buys", *[a for a in answers if a.status != 201][:2])
+t.equal((metric("purchase_batches_total") - before, metric("purchase_lines_total") - lines), (4, 22), "  all of them in two batches, of which one is full")
+t.equal(sale.orders(), 5 + 1 + 22, "  each once")
+
+# What is wrong with one is its own.
+small = Sale(100, 2)
+for who in buyers[:3]:
+    small.buy(who, 2)
+suspended = buyers[3]
+psql(f"UPDATE shop.account SET suspended_at = clock_timestamp() WHERE id = {suspended.id}")
+again = key()
+bought = small.buy(buyers[4], headers=again)
+calls = [lambda who=who: small.buy(who) for who in buyers[:4]] + [lambda: small.buy(buyers[4], headers=again), lambda: small.buy(buyers[4], 2, headers=again)]
+answers = all_at_once(*calls, *[lambda who=who: small.buy(who) for who in buyers[5:15]])
+t.equal([a.code for a in answers[:4]], ["limit_reached"] * 3 + ["account_suspended"], "refusals are for those they are about")
+t.ok(answers[4].status == 201 and answers[4].body == bought.body and answers[4].headers["idempotency-replayed"] == "true", "  a key is answered as it was", answers[4])
+t.equal(answers[5].code, "idempotency_key_reused", "  or refused for another quantity")
+t.ok(all(a.status == 201 for a in answers[6:]), "  and the others buy")
+same = key()
+answers = all_at_once(*[lambda: small.buy(buyers[20], headers=same) for _ in range(12)])
+t.ok({a.status for a in answers} == {201} and len({a.body for a in answers}) == 1, "one key in one batch many times is one order", *answers[:2])
+psql(f"UPDATE shop.account SET suspended_at = NULL WHERE id = {suspended.id}")
+
+# A batch that fails as a whole.
+poisoned = Sale(1000, 1000)
+victim = buyers[7]
+psql(f"""CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.account_id = {victim.id} THEN RAISE 'poison' USING ERRCODE = 'XX001'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER poison BEFORE INSERT ON shop.sale_buyer FOR EACH ROW EXECUTE FUNCTION public.poison()""")
+splits = metric("purchase_splits_total")
+answers = [a for _ in range(3) for a in all_at_once(*[lambda who=who: poisoned.buy(who) for who in buyers[:16]])]
+wrong = [a for n, a in enumerate(answers) if n % 16 != 7 and a.status != 201]
+t.ok(not wrong, "one line that breaks its whole batch breaks nobody else's", *wrong[:2])
+t.ok(all(why_no_problem(a, "internal_error", 500) is None for a in answers[7::16]), "  but its own", *answers[7::16])
+t.ok(metric("purchase_splits_total") > splits, "  because the batch was sent again by halves")
+t.equal(poisoned.orders(), 45, "  and each bought once")
+psql("DROP FUNCTION public.poison() CASCADE")
+
+# A batch whose connection is lost.
+sale = Sale(10000, 1000)
+stop, answers = threading.Event(), []
+
+
+def shop(who):
+    client = Client(token=who.token)
+    while not stop.is_set():
+        answers.append(sale.buy(who, client=client))
+
+
+threads = [threading.Thread(target=shop, args=(who,)) for who in buyers[:12]]
+for thread in threads:
+    thread.start()
+killed = 0
+for _ in range(8):
+    time.sleep(0.15)
+    killed += int(psql("SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop_api' AND query LIKE '%purchase_batch%' AND state = 'active' LIMIT 1) AS k"))
+stop.set()
+for thread in threads:
+    thread.join()
+t.ok(killed > 0, f"{killed} connections were killed in the middle of a batch")
+t.ok(all(a.status == 201 for a in answers), f"  which none of {len(answers)} buyers noticed", *[a for a in answers if a.status != 201][:3])
+t.equal((sale.orders(), len({a.json()["id"] for a in answers if a.status == 201})), (len(answers), len(answers)), "  each has one order, and there is no other")
+no_leaks()
+
+# A full queue.
+t.ok(within(5, lambda: metric("purchases_waiting") == 0), "  (nobody waits any more)")
+sale.buy(first)
+sale.buy(second)
+holding = hold(1, first.id, second.id)
+stuck = [threading.Thread(target=sale.buy, args=(who,)) for who in (first, second)]
+for thread in stuck:
+    thread.start()
+    time.sleep(0.2)
+answers = all_at_once(*[lambda who=who: sale.buy(who) for who in buyers[2:] for _ in range(3)])
+holding.join()
+for thread in stuck:
+    thread.join()
+refused = [a for a in answers if a.status == 503]
+t.equal(len(refused), len(answers) + 2 - 40, "beyond the queue's room purchases are refused")
+t.ok(all(why_no_problem(a, "unavailable", 503) is None and int(a.headers["retry-after"]) > 0 for a in refused), "  at once, with a time to come again", *refused[:2])
+t.ok(all(a.status == 201 for a in answers if a.status != 503), "  and the others are bought")
+
+# A client that leaves before its line is sent buys nothing; one that leaves later has bought.
+count = sale.orders()
+holding = hold(1, first.id, second.id)
+stuck = [threading.Thread(target=sale.buy, args=(who,)) for who in (first, second)]
+for thread in stuck:
+    thread.start()
+    time.sleep(0.2)
+impatient = Client(token=buyers[2].token, timeout=0.2)
+try:
+    sale.buy(buyers[2], client=impatient)
+except OSError:
+    impatient.close()
+holding.join()
+for thread in stuck:
+    thread.join()
+t.ok(within(5, lambda: metric("purchases_waiting") == 0), "  (nobody waits any more)")
+t.equal(sale.orders() - count, 2, "who has left before his line is sent buys nothing")
+
+# No database.
+psql("ALTER ROLE shop_api NOLOGIN")
+psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop_api'")
+answer = sale.buy(first)
+t.ok(why_no_problem(answer, "unavailable", 503) is None and answer.headers.get("retry-after"), "without the database a purchase is refused", answer)
+psql("ALTER ROLE shop_api LOGIN")
+t.ok(within(10, lambda: sale.buy(first).status == 201), "and once it is back they go on")
+no_leaks()
