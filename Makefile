@@ -2,7 +2,7 @@
 # private instances only, and leaves the servers of this machine alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help run deploy replay test check bench format soak test-memory clean distclean
+.PHONY: help run sale deploy replay test check bench format soak test-memory clean distclean
 
 help:          ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -10,6 +10,10 @@ help:          ## print this list
 run:           ## start everything in the foreground; Ctrl-C stops it, the data stays in var/
 	@tools/install-packages run
 	@tools/run
+
+sale:          ## play a flash sale on what make run has started: make sale [BUYERS=2000] [UNITS=1000] [CONNECTIONS=500]
+	@tools/install-packages run
+	@tools/sale $(BUYERS:%=--buyers %) $(UNITS:%=--units %) $(CONNECTIONS:%=--connections %)
 
 deploy:        ## deploy the shop to an existing database: make deploy DB=name
 	@tools/install-packages run
@@ -32,6 +36,7 @@ bench:         ## measure
 	@bench/run
 	@bench/shop
 	@bench/api
+	@bench/flash
 
 soak:          ## shop for half an hour, or make soak SECONDS=n: nothing may grow
 	@tools/install-packages run test
@@ -43,11 +48,11 @@ test-memory:   ## run the pgTAP suite, and tests of the application, under valgr
 
 format:        ## lay out the C sources
 	@tools/install-packages check
-	clang-format -i $(wildcard extension/src/*.[ch] api/src/*.[ch] api/src/routes/*.[ch] tests/api/*/*.[ch])
+	clang-format -i $(wildcard extension/src/*.[ch] api/src/*.[ch] api/src/routes/*.[ch] worker/src/*.[ch] tests/api/*/*.[ch] tools/crowd/*.[ch])
 
 clean:         ## remove what was built
 	@$(MAKE) -s --no-print-directory -C extension clean
-	@rm -rf var/stage api/build
+	@rm -rf var/stage api/build worker/build
 
 distclean: clean ## remove the data of make run as well
 	@tools/run --remove

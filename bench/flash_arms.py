@@ -16,6 +16,7 @@ import harness
 ACCOUNTS = 400_000
 BUYERS_A_SECOND = 50_000  # more than anybody serves here; who came twice would be refused
 UNITS = 1_000_000
+PATIENCE = 30  # seconds, for the last answers
 OPPONENTS = harness.BENCH / 'opponents'
 DATABASE = os.environ.get('PGDATABASE')
 
@@ -47,7 +48,7 @@ class Bench:
     def crowd_command(self, mode, path, sale, connections, seconds, *more):
         """The crowd's command line. `path` stands where the sale's id does: an opponent's name, or the id again."""
         words = [self.programs / 'crowd', '--url', self.url, '--mode', mode, '--sale', path, '--header', f'X-Sale: {sale}',
-                 '--buyers', self.buyers, '--connections', connections, '--seconds', seconds, '--json', *more]
+                 '--buyers', self.buyers, '--connections', connections, '--seconds', seconds, '--grace', PATIENCE, '--json', *more]
         if mode != 'ticket':
             words += ['--tickets', self.tickets(sale)]
         return [str(word) for word in words]
@@ -62,6 +63,23 @@ class Bench:
         status = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         if status != '201':
             raise harness.BenchError(f'a single purchase: status {status}')
+
+
+def processor_seconds():
+    """What the servers' processes have used so far, by server."""
+    with open(os.environ['HF_API_PID'], encoding='ascii') as api, open(Path(os.environ['HF_DATA'], 'postmaster.pid'), encoding='ascii') as postmaster, \
+            open(os.environ['HF_REDIS_PID'], encoding='ascii') as of_redis:
+        servers = {int(api.readline()): 'application', int(postmaster.readline()): 'postgresql', int(of_redis.readline()): 'redis'}
+    used = dict.fromkeys(servers.values(), 0.0)
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            pid, fields = int(stat.parent.name), stat.read_text(encoding='utf-8', errors='replace').rpartition(') ')[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        server = servers.get(pid) or servers.get(int(fields[1]))
+        if server:
+            used[server] += (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    return used
 
 
 def sql(text):
@@ -125,12 +143,15 @@ class Arm:
         try:
             time.sleep(0.1)
             command = self.bench.crowd_command(self.mode, self.path(sale), sale, connections, seconds, *more)
+            before = processor_seconds()
             said = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+            used = {**{server: after - before[server] for server, after in processor_seconds().items()}, 'crowd': said['cpu_seconds']}
         except BaseException:
             self.end(sale)
             raise
         figures = {'rate': said['rate'], 'p50_ms': said['latency_us']['p50'] / 1000, 'p99_ms': said['latency_us']['p99'] / 1000,
-                   'requests': said['requests'], 'load_cpu': round(said['cpu_share'] / os.cpu_count(), 3), **self.end(sale)}
+                   'requests': said['requests'], 'load_cpu': round(said['cpu_share'] / os.cpu_count(), 3),
+                   'cpu_us': {server: round(1e6 * seconds_used / max(said['requests'], 1), 1) for server, seconds_used in used.items()}, **self.end(sale)}
         problems = self.find_problems(said, sale)
         if problems:
             figures['problems'] = problems

@@ -1,10 +1,9 @@
-"""What bench/flash measures besides rates: freshness, overload, and orders that are lost."""
+"""What bench/flash measures besides: freshness, overload, orders that are lost, and what another load generator says."""
 import json
 import os
 import signal
 import subprocess
 import time
-import urllib.parse
 from statistics import median
 
 import flash_arms
@@ -21,29 +20,37 @@ def percentile(values, percent):
 
 def measure(options, bench, runs):
     """Figures of the whole run, as runs of no clients and of round 1, so that goals.py finds them."""
-    results = [fresh(options, bench)]
-    print(f'\nfresh: {results[0]}', flush=True)
-    if {'purchase'} <= set(options.arms):
-        results.append(overload(options, bench, runs))
-        print(f'overload: {results[-1]}', flush=True)
+    results = []
+
+    def note(result):
+        results.append({'round': 1, 'clients': 0, **result})
+        print(f'   {result}', flush=True)
+
+    print('-- besides', flush=True)
+    for workers in (options.workers, 4):
+        note(fresh(options, bench, workers))
+    if 'purchase' in options.arms:
+        note(overload(options, bench, runs))
     if 'redis_writer' in options.arms:
-        for kind in (kill_redis, kill_redis_everysec, kill_writer):
-            results.append(kind(bench))
-            print(f'lost: {results[-1]}', flush=True)
-    return [{'round': 1, 'clients': 0, **each} for each in results]
+        for kill in (kill_redis, kill_redis_everysec, kill_writer):
+            note(kill(bench))
+    for name in ('noop_post', 'purchase'):
+        note(ask_wrk(options, bench, flash_arms.ARMS[name](bench)))
+    return results
 
 
-def fresh(options, bench):
-    """B17: each commit, until every worker has stopped serving what was before."""
-    where = urllib.parse.urlsplit(bench.url)
-    seconds = '2' if options.quick else '15'
-    said = subprocess.run([bench.programs / 'fresh', where.hostname, str(where.port), '2', str(options.workers), seconds],
-                          capture_output=True, text=True, check=False)
+def fresh(options, bench, workers):
+    """B17: each commit, until every worker has stopped serving what was before. Four workers are of an instance of its own."""
+    command = ['bash', '-c', 'where=${HF_API#http://}; exec "$0" "${where%:*}" "${where#*:}" "$@"', bench.programs / 'fresh',
+               '2', workers, 2 if options.quick else 15]
+    if workers != options.workers:
+        command = [harness.ROOT / 'tools' / 'with-api', '--workers', workers, *command]
+    said = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if said.returncode != 0:
         raise harness.BenchError(said.stderr.strip())
     old, new = zip(*((int(word) / 1000 for word in line.split()) for line in said.stdout.splitlines()))
-    return {'arm': 'fresh', 'workers': options.workers, 'commits': len(old), 'p50_ms': percentile(old, 50), 'p99_ms': percentile(old, 99),
-            'new_p50_ms': percentile(new, 50), 'new_p99_ms': percentile(new, 99)}
+    return {'arm': 'fresh' if workers == options.workers else f'fresh_{workers}', 'workers': workers, 'commits': len(old),
+            'p50_ms': percentile(old, 50), 'p99_ms': percentile(old, 99), 'new_p50_ms': percentile(new, 50), 'new_p99_ms': percentile(new, 99)}
 
 
 def overload(options, bench, runs):
@@ -135,3 +142,15 @@ def kill_writer(bench):
     written = arm.written(sale)
     flash_arms.forget_redis()
     return {'arm': 'kill_writer', 'told': told, 'written': written, 'lost': max(told - written, 0), 'behind': backlog}
+
+
+def ask_wrk(options, bench, arm):
+    """The same requests by wrk, which does not wait for the last answers: the rate should be much the same as by the crowd."""
+    sale = arm.new_sale()
+    words = ['wrk', '-t1', f'-c{CONNECTIONS}', f'-d{max(1, round(options.seconds))}', '--latency', '-s', flash_arms.OPPONENTS / 'buy.lua',
+             f'{bench.url}/v1/sales/{arm.path(sale)}/purchases']
+    environment = {**os.environ, 'BUYERS': str(bench.buyers), 'TICKETS': str(bench.tickets(sale)), 'SALE': sale}
+    said = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True, check=True).stdout
+    figures = json.loads(said.splitlines()[-1])
+    return {'arm': f'wrk_{arm.name}', 'rate': round(figures['requests'] / figures['seconds'], 1), 'p50_ms': figures['p50'], 'p99_ms': figures['p99'],
+            'refused': figures['refused'], 'lost': figures['lost']}

@@ -46,7 +46,7 @@ SELECT format('%s purchases were acknowledged, and all of them are there', count
                                              WHERE b.account_id = t.account_id AND b.key = t.key AND b.order_id::text = t.order_id))
 FROM told WHERE status = 201
 UNION ALL
-SELECT format('nobody has what he was not told of, but %s who never got an answer', (SELECT count(*) FROM told AS t JOIN bought AS b USING (account_id, key) WHERE t.status = 0)),
+SELECT format('nobody has what he was not told of; orders whose buyers never got an answer: %s', (SELECT count(*) FROM told AS t JOIN bought AS b USING (account_id, key) WHERE t.status = 0)),
        (SELECT string_agg(format('account %s, key %s, order %s', b.account_id, b.key, b.order_id), ' ') FROM bought AS b
         WHERE NOT EXISTS (SELECT FROM told AS t WHERE t.account_id = b.account_id AND t.key = b.key AND (t.status = 0 OR t.order_id = b.order_id::text)))
 UNION ALL

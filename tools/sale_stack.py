@@ -111,7 +111,7 @@ class Stack:
 
     def make_buyers(self, n, path):
         """Opens accounts that cannot log in, and writes a file of them and their access tokens."""
-        self.sql("SELECT holdfast.add_provider('simulated') WHERE NOT EXISTS (SELECT FROM holdfast.providers WHERE provider = 'simulated')")
+        self.sql("SELECT holdfast.add_provider('simulated') WHERE NOT EXISTS (SELECT FROM _holdfast.provider WHERE name = 'simulated')")
         accounts = self.sql("INSERT INTO shop.account (name) SELECT format('Buyer %s', i) FROM generate_series(1, :n) AS i RETURNING id", n=n)
         sign = self.signer()
         with open(path, "w", encoding="ascii") as file:

@@ -68,16 +68,17 @@ class View:
         answers = "  ".join(f"{status}: {n}" for status, n in line["status"].items())
         refused = "  ".join(f"{code}: {n}" for code, n in sorted(codes.items(), key=lambda one: -one[1]))
         again = "  ".join(f"{code}: {n}" for code, n in line["retried"].items())
+        latency = "   ".join(f"{name} {late[name] / 1000:.1f}" for name in ("p50", "p90", "p99", "max")) + " ms" if late["count"] else "-"
         if not self.screen:
             print(f"{line['time']:6.1f} s  {line['rate']:8.0f} purchases/s  sold {line['sold']:6}  left {self.left:6}  paid {line['paid']:6}"
-                  f"  p50 {late['p50'] / 1000:.1f} ms  p99 {late['p99'] / 1000:.1f} ms  {refused}", flush=True)
+                  f"  latency {latency}   {refused}", flush=True)
             return
         sold = min(line["sold"] / self.units, 1)
         self.draw([
             f"{line['time']:6.1f} s   {self.state}   left {self.left} ({self.source})",
             f"  sold      [{'#' * int(sold * WIDTH):{WIDTH}}] {line['sold']} of {self.units}",
             f"  paid      [{'#' * int(line['paid'] / self.units * WIDTH):{WIDTH}}] {line['paid']}, never: {line['abandoned']}",
-            f"  purchases {line['rate']:8.0f}/s   latency p50 {late['p50'] / 1000:.1f}   p90 {late['p90'] / 1000:.1f}   p99 {late['p99'] / 1000:.1f}   max {late['max'] / 1000:.1f} ms",
+            f"  purchases {line['rate']:8.0f}/s   latency {latency}",
             f"  answers   {answers or '-'}",
             f"  refused   {refused or '-'}",
             f"  again     {again or '-'}   hung up: {line['left']}   asked twice: {line['same']}"])

@@ -35,6 +35,16 @@ typedef struct Asking
 	unsigned ttl;
 } Asking;
 
+/* An entry that is read before anybody wants it. */
+typedef struct Warming
+{
+	HfCacheLoad *load;
+	const HfCall *call;
+	HfNumber id;
+	HfCachedWarm done;
+	void *arg;
+} Warming;
+
 /* Splits off what stands before a character; false if it is not there. */
 static bool
 split(HfText *rest, char at, HfText *part)
@@ -113,7 +123,7 @@ reply_payload(HfRequest *request, const HfText *payload)
 
 /* Makes the payload of a row, in memory that the caller frees; NULL data if there is none. */
 static HfText
-make_payload(const HfRequest *request, const HfRow *row)
+make_payload(const HfRow *row, bool is_list)
 {
 	char next[NEXT_MAX] = "", etag[HF_REPLY_ETAG_MAX + 1], line[PAYLOAD_LINE_MAX], *payload;
 	HfText gzip = hf_gzip(&row->body);
@@ -122,7 +132,7 @@ make_payload(const HfRequest *request, const HfRow *row)
 	hf_text_copy(etag, sizeof(etag), &row->etag);
 	if (row->etag.length == 0)
 		hf_reply_etag(etag, &row->body);
-	if (request->query != NULL)
+	if (is_list)
 		hf_call_next(&row->body, next, sizeof(next));
 	length = snprintf(line, sizeof(line), "%s\t%s\t%zu\n", etag, next, row->body.length);
 	payload = malloc((size_t) length + row->body.length + gzip.length);
@@ -158,7 +168,7 @@ loaded(void *arg, const HfPgAnswer *answer)
 
 	if (hf_call_row(answer, &row) && row.status == 200)
 	{
-		payload = make_payload(request, &row);
+		payload = make_payload(&row, request->query != NULL);
 		if (hf_request_is_open(request))
 			hf_call_reply(request, &row);
 		hf_cache_loaded(loading->load, payload.data != NULL ? &payload : NULL, loading->ttl);
@@ -244,4 +254,64 @@ hf_cached(HfRequest *request, const HfCacheEntry *entry, unsigned ttl)
 	request->state = asking;
 	hf_request_hold(request);
 	hf_cache_get(entry, asked, asking);
+}
+
+static void
+end_warming(Warming *warming, bool good)
+{
+	warming->done(warming->arg, good);
+	free(warming);
+}
+
+static void
+warmed(void *arg, const HfPgAnswer *answer)
+{
+	Warming *warming = arg;
+	HfText payload = {NULL, 0};
+	HfRow row;
+
+	if (hf_call_row(answer, &row) && row.status == 200)
+		payload = make_payload(&row, false);
+	hf_cache_loaded(warming->load, payload.data != NULL ? &payload : NULL, hf_config.cache_ttl);
+	end_warming(warming, payload.data != NULL);
+	free((char *) payload.data);
+}
+
+static void
+warm(void *arg, const HfCacheResult *result)
+{
+	Warming *warming = arg;
+	HfText values[] = {{NULL, 0}, hf_text(warming->id.text)};
+
+	if (result->load == NULL)
+	{
+		end_warming(warming, result->payload != NULL && result->payload->data[0] != '!');
+		return;
+	}
+	warming->load = result->load;
+	if (hf_pg_send(warming->call->lane, warming->call->statement, values, 2, warmed, warming))
+		return;
+	hf_metrics_add(HF_METRIC_PG_FULL, 1);
+	hf_cache_loaded(result->load, NULL, 0);
+	end_warming(warming, false);
+}
+
+/*
+ * Puts one thing into the cache as nobody in particular sees it, unless it is there: `call` reads
+ * it by its id.
+ */
+void
+hf_cached_warm(const HfCall *call, const HfCacheEntry *entry, const HfText *id, HfCachedWarm done,
+			   void *arg)
+{
+	Warming *warming = malloc(sizeof(Warming));
+
+	if (warming == NULL)
+	{
+		done(arg, false);
+		return;
+	}
+	*warming = (Warming){.call = call, .done = done, .arg = arg};
+	hf_text_copy(warming->id.text, sizeof(warming->id.text), id);
+	hf_cache_get(entry, warm, warming);
 }

@@ -10,7 +10,7 @@
  * Buyers are read only while the state that needs them is true, and then belong to its era.  A new
  * era begins with a load that is sent when the state is not true any more: whoever buys in between
  * is not among them.  Without the channel each load begins one.  A read of buyers that takes long
- * is not repeated soon: it takes a tenth of the time at most.
+ * is not repeated soon.
  */
 #include "live_sale.h"
 
@@ -33,7 +33,7 @@
 #define PAUSE		 100	 /* milliseconds after a load that has failed */
 #define BUYERS_MAX	 2000000 /* of all sales together */
 #define BUYERS_QUICK 50000	 /* units of a sale whose buyers are read soon */
-#define BUYERS_PART	 10		 /* of the time goes into reading buyers: a tenth */
+#define BUYERS_REST	 3		 /* times as long as a read of buyers takes, none is sent */
 #define BUYERS_PAUSE 5000	 /* milliseconds if they are too many, or cannot be read */
 
 static int statement_live, statement_buyers;
@@ -291,7 +291,7 @@ buyers_loaded(void *arg, const HfPgAnswer *answer)
 	else
 	{
 		buyers += hf_account_set_count(sale->buyers);
-		sale->buyers_pause = now + (now - sale->buyers_sent) * BUYERS_PART;
+		sale->buyers_pause = now + (now - sale->buyers_sent) * BUYERS_REST;
 	}
 	sale->holds--;
 }
@@ -304,7 +304,6 @@ hf_live_load_buyers(HfLiveSale *sale)
 
 	hf_live_drop_buyers(sale);
 	sale->buyers_sent = hf_loop_now();
-	sale->buyers_moment = hf_near_cache_moment();
 	sale->buyers_era = sale->read_era;
 	sale->buyers_reading = send(lane, statement_buyers, sale, buyers_loaded);
 }

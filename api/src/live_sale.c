@@ -199,8 +199,7 @@ bool
 hf_live_sale_knows_buyers(const HfLiveSale *sale)
 {
 	return sale->buyers != NULL && sale->buyers_era == sale->read_era &&
-		sale->buyers_sent >= buyers_from(sale) &&
-		!hf_near_cache_is_void(&sale->stock_name, sale->buyers_moment);
+		sale->buyers_sent >= buyers_from(sale);
 }
 
 /* Should they be known? */

@@ -49,7 +49,6 @@ typedef struct HfLiveSale
 	HfAccountSet *buyers; /* NULL: not known */
 	uint64_t buyers_sent;
 	uint64_t buyers_pause; /* not to be read before */
-	HfNearMoment buyers_moment;
 	unsigned buyers_era;
 	bool buyers_reading;
 

@@ -183,8 +183,8 @@ hf_reply_text(HfRequest *request, int status, const char *type, const HfText *te
 }
 
 /*
- * Answers with a stream of some type, which begins when the answer is sent; if it cannot, the answer
- * is 503.
+ * Answers with a stream of some type, which begins when the answer is sent; if it cannot begin, the
+ * answer is 503.
  */
 void
 hf_reply_stream(HfRequest *request, const char *type, HfReplyBegin begin)

@@ -94,7 +94,8 @@ static HfRoute routes[] = {
 	ROUTE(GET, "/v1/sales", ANYONE, "sale_list(actor, query)", .handler = hf_route_sale_list),
 	ROUTE(GET, "/v1/sales/{id}", ANYONE, "sale_get(actor, id)", .handler = hf_route_sale_get),
 	ROUTE(PATCH, "/v1/sales/{id}", MERCHANT, "sale_update(actor, id, match, body)"),
-	ROUTE(POST, "/v1/sales/{id}/preheat", MERCHANT, "sale_preheat(actor, id)", .lane = HF_PG_SLOW),
+	ROUTE(POST, "/v1/sales/{id}/preheat", MERCHANT, "sale_preheat(actor, id)",
+		.handler = hf_route_sale_preheat, .lane = HF_PG_SLOW),
 	ROUTE(POST, "/v1/sales/{id}/close", MERCHANT, "sale_close(actor, id)"),
 	ROUTE(GET, "/v1/sales/{id}/events", ANYONE, NULL, .handler = hf_route_sale_events),
 	ROUTE(POST, "/v1/sales/{id}/tickets", USER, NULL, .handler = hf_route_sale_ticket),
@@ -131,6 +132,7 @@ HfCall hf_call_token_issue = {"token_issue", 5, HF_PG_WRITE, 0};
 HfCall hf_call_token_refresh = {"token_refresh", 4, HF_PG_WRITE, 0};
 HfCall hf_call_token_revoke = {"token_revoke", 3, HF_PG_WRITE, 0};
 HfCall hf_call_product_check = {"product_check", 2, HF_PG_WRITE, 0};
+HfCall hf_call_product_get = {"product_get", 2, HF_PG_READ, 0};
 HfCall hf_call_me_get = {"me_get", 1, HF_PG_READ, 0};
 HfCall hf_call_problems = {"problems", 1, HF_PG_READ, 0};
 HfCall hf_call_ready = {"ready", 1, HF_PG_READ, 0};
@@ -143,7 +145,7 @@ static HfCall *const calls[] = {&hf_call_login_find,	&hf_call_token_issue,
 								&hf_call_product_check, &hf_call_me_get,
 								&hf_call_problems,		&hf_call_ready,
 								&hf_call_metrics,		&hf_call_sale_purchase_batch,
-								&hf_call_tickets_note};
+								&hf_call_tickets_note,	&hf_call_product_get};
 
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 

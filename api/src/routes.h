@@ -87,8 +87,8 @@ struct HfRoute
 
 /* Calls of handlers that are not their route's function. */
 extern HfCall hf_call_login_find, hf_call_token_issue, hf_call_token_refresh, hf_call_token_revoke;
-extern HfCall hf_call_product_check, hf_call_me_get, hf_call_problems, hf_call_ready,
-	hf_call_metrics, hf_call_sale_purchase_batch, hf_call_tickets_note;
+extern HfCall hf_call_product_check, hf_call_product_get, hf_call_me_get, hf_call_problems,
+	hf_call_ready, hf_call_metrics, hf_call_sale_purchase_batch, hf_call_tickets_note;
 
 extern void hf_routes_prepare(void);
 extern unsigned hf_routes_count(void);
@@ -117,6 +117,7 @@ extern void hf_route_category_list(HfRequest *request);
 extern void hf_route_merchant_get(HfRequest *request);
 extern void hf_route_sale_list(HfRequest *request);
 extern void hf_route_sale_get(HfRequest *request);
+extern void hf_route_sale_preheat(HfRequest *request);
 extern void hf_route_sale_events(HfRequest *request);
 extern void hf_route_sale_ticket(HfRequest *request);
 extern void hf_route_sale_purchase(HfRequest *request);

@@ -11,7 +11,7 @@
 /* Begins in a worker, after hf_live_start(). */
 extern void hf_stream_start(void);
 
-/* Answers a request for the events of a sale that there is; with 503 if there are too many watchers. */
+/* Answers a request for the events of a sale; with 503 if there are too many watchers. */
 extern void hf_stream_answer(HfRequest *request, const HfLive *live);
 
 /* Ends all streams, and takes no more watchers. */

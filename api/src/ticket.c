@@ -84,37 +84,38 @@ read_number(const unsigned char *from, size_t bytes)
 }
 
 static void
-make_mark(unsigned char mark[MARK_BYTES], const Key *with, int64_t account, int64_t sale,
-		  int64_t expires)
+write_ticket(char ticket[HF_TICKET_MAX + 1], const Key *with, int64_t account, int64_t sale,
+			 int64_t expires)
 {
-	unsigned char text[8 + 8 + EXPIRES_BYTES];
+	unsigned char text[8 + 8 + EXPIRES_BYTES], bytes[BYTES];
 
 	write_number(text, account, 8);
 	write_number(text + 8, sale, 8);
 	write_number(text + 16, expires, EXPIRES_BYTES);
-	crypto_generichash(mark, MARK_BYTES, text, sizeof(text), with->key, KEY_BYTES);
+	memcpy(bytes, with->id, ID_BYTES);
+	write_number(bytes + ID_BYTES, expires, EXPIRES_BYTES);
+	crypto_generichash(bytes + ID_BYTES + EXPIRES_BYTES, MARK_BYTES, text, sizeof(text), with->key,
+					   KEY_BYTES);
+	sodium_bin2base64(ticket, HF_TICKET_MAX + 1, bytes, BYTES, BASE64URL);
 }
 
 /* Writes the ticket of an account for a sale that expires then. */
 void
 hf_ticket_sign(char ticket[HF_TICKET_MAX + 1], int64_t account, int64_t sale, int64_t expires)
 {
-	unsigned char bytes[BYTES];
-
-	memcpy(bytes, key[0].id, ID_BYTES);
-	write_number(bytes + ID_BYTES, expires, EXPIRES_BYTES);
-	make_mark(bytes + ID_BYTES + EXPIRES_BYTES, &key[0], account, sale, expires);
-	sodium_bin2base64(ticket, HF_TICKET_MAX + 1, bytes, BYTES, BASE64URL);
+	write_ticket(ticket, &key[0], account, sale, expires);
 }
 
 /*
- * Judges a ticket that this account has shown for this sale.  Says that it has expired only of one
- * that was theirs, and takes as long for all that are of the same key.
+ * Judges a ticket that this account has shown for this sale: it must be, character by character, the
+ * one that they would get.  Says that it has expired only of one that was theirs, and takes as long
+ * for all that are of the same key.
  */
 HfTicketVerdict
 hf_ticket_check(const HfText *ticket, int64_t account, int64_t sale)
 {
-	unsigned char bytes[BYTES], mark[MARK_BYTES];
+	unsigned char bytes[BYTES];
+	char expected[HF_TICKET_MAX + 1];
 	size_t length;
 	int64_t expires;
 
@@ -129,8 +130,8 @@ hf_ticket_check(const HfText *ticket, int64_t account, int64_t sale)
 		/* Two keys may have one id. */
 		if (memcmp(bytes, key[i].id, ID_BYTES) != 0)
 			continue;
-		make_mark(mark, &key[i], account, sale, expires);
-		if (sodium_memcmp(mark, bytes + ID_BYTES + EXPIRES_BYTES, MARK_BYTES) == 0)
+		write_ticket(expected, &key[i], account, sale, expires);
+		if (sodium_memcmp(expected, ticket->data, HF_TICKET_MAX) == 0)
 			return expires > hf_ticket_now() ? HF_TICKET_GOOD : HF_TICKET_EXPIRED;
 	}
 	return HF_TICKET_BAD;

@@ -15,9 +15,9 @@
  */
 #include "token.h"
 #include "config.h"
+#include "token_claims.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <jwt.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define KEYS_MAX		16
 #define KID_MAX			32
@@ -34,7 +33,6 @@
 #define LINE_MAX_LENGTH 512
 #define JTI_BYTES		16
 #define SIGNATURE_BYTES crypto_auth_hmacsha256_BYTES
-#define TIME_MAX		INT64_C(253402300799) /* the last second of the year 9999 */
 
 #define SETS		   512
 #define WAYS		   4
@@ -51,22 +49,15 @@ typedef struct Key
 	size_t length;
 	char header[HF_TOKEN_ACCESS_MAX]; /* of its tokens, encoded, with the dot behind it */
 	size_t header_length;
+	crypto_auth_hmacsha256_state begun; /* with the secret */
 } Key;
-
-/* What a token claims. */
-typedef struct Claims
-{
-	int64_t account;
-	bool staff;
-	int64_t expires;
-} Claims;
 
 /* A token that was good, with zeros behind it. */
 typedef struct Remembered
 {
 	uint64_t hash;
 	size_t length; /* 0: none */
-	Claims claims;
+	HfTokenClaims claims;
 	char text[REMEMBERED_MAX];
 } Remembered;
 
@@ -86,15 +77,6 @@ refuse(char *error, size_t room, const char *format, ...)
 	return false;
 }
 
-static int64_t
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t.tv_sec;
-}
-
 /*
  * Writes a token that a key signs.  False if memory is short or it would be too long: issuer and
  * audience are of the configuration.
@@ -105,7 +87,7 @@ write_token(char token[HF_TOKEN_ACCESS_MAX + 1], const Key *with, int64_t accoun
 	unsigned char random[JTI_BYTES];
 	char jti[sodium_base64_ENCODED_LEN(JTI_BYTES, BASE64URL)];
 	char subject[24];
-	int64_t issued = now();
+	int64_t issued = hf_token_now();
 	char *text = NULL;
 	jwt_t *jwt;
 	bool good;
@@ -203,6 +185,7 @@ prepare_key(Key *of)
 
 	if (!write_token(token, of, INT64_MAX, true))
 		return false;
+	crypto_auth_hmacsha256_init(&of->begun, of->secret, of->length);
 	of->header_length = strcspn(token, ".") + 1;
 	memcpy(of->header, token, of->header_length);
 	sodium_memzero(token, sizeof(token));
@@ -238,6 +221,8 @@ hf_token_load_keys(const char *path, char *error, size_t room)
 	else
 		good = read_lines(file, path, error, room);
 	fclose(file);
+	if (good && !hf_token_claims_prepare())
+		good = refuse(error, room, "out of memory");
 	for (size_t i = 0; good && i < keys; i++)
 		good = prepare_key(&key[i]) ||
 			refuse(error, room, "token_issuer and token_audience make tokens too long");
@@ -268,26 +253,6 @@ hf_token_issue(char token[HF_TOKEN_ACCESS_MAX + 1], int64_t account, bool staff)
 	return keys > 0 && write_token(token, &key[0], account, staff);
 }
 
-/* Reads a positive bigint without sign, blank or leading zero, and with nothing behind it. */
-static bool
-read_account(const char *text, size_t length, int64_t *account)
-{
-	uint64_t value = 0;
-
-	if (length < 1 || length > 19 || text[0] == '0')
-		return false;
-	for (size_t i = 0; i < length; i++)
-	{
-		if (text[i] < '0' || text[i] > '9')
-			return false;
-		value = value * 10 + (uint64_t) (text[i] - '0');
-	}
-	if (value > INT64_MAX)
-		return false;
-	*account = (int64_t) value;
-	return true;
-}
-
 /* The key that a token's header is of, or NULL. */
 static const Key *
 find_key(const HfText *token)
@@ -299,84 +264,27 @@ find_key(const HfText *token)
 	return NULL;
 }
 
-/* Is the token signed with this key?  `length` is that of what is signed: header, dot, payload. */
+/*
+ * Is the token signed with this key, in just the characters that we would write?  `length` is that of
+ * what is signed: header, dot, payload.
+ */
 static bool
 is_signed(const HfText *token, size_t length, const Key *with)
 {
-	unsigned char expected[SIGNATURE_BYTES], given[SIGNATURE_BYTES];
-	crypto_auth_hmacsha256_state state;
-	size_t given_length;
-	bool good;
+	unsigned char signature[SIGNATURE_BYTES];
+	char expected[SIGNATURE_LENGTH + 1];
+	crypto_auth_hmacsha256_state state = with->begun;
 
-	if (sodium_base642bin(given, sizeof(given), token->data + length + 1, SIGNATURE_LENGTH, NULL,
-						  &given_length, NULL, BASE64URL) != 0 ||
-		given_length != sizeof(given))
-		return false;
-	crypto_auth_hmacsha256_init(&state, with->secret, with->length);
 	crypto_auth_hmacsha256_update(&state, (const unsigned char *) token->data, length);
-	crypto_auth_hmacsha256_final(&state, expected);
-	good = sodium_memcmp(expected, given, sizeof(expected)) == 0;
+	crypto_auth_hmacsha256_final(&state, signature);
+	sodium_bin2base64(expected, sizeof(expected), signature, sizeof(signature), BASE64URL);
 	sodium_memzero(&state, sizeof(state));
-	sodium_memzero(expected, sizeof(expected));
-	return good;
-}
-
-static bool
-claim_is(const json_t *claims, const char *name, const char *expected)
-{
-	const char *value = json_string_value(json_object_get(claims, name));
-
-	return value != NULL && strcmp(value, expected) == 0;
-}
-
-/* A claim that is a time: whole seconds of this era. */
-static bool
-read_time(const json_t *claims, const char *name, int64_t *value)
-{
-	const json_t *claim = json_object_get(claims, name);
-
-	*value = json_integer_value(claim); /* 0 of anything else */
-	return *value > 0 && *value <= TIME_MAX;
-}
-
-static bool
-judge_claims(const json_t *json, Claims *claims)
-{
-	const json_t *subject = json_object_get(json, "sub");
-	const json_t *staff = json_object_get(json, "staff");
-	int64_t issued, from;
-
-	claims->staff = json_is_true(staff);
-	return json_is_object(json) && (staff == NULL || json_is_boolean(staff)) &&
-		claim_is(json, "iss", hf_config.token_issuer) &&
-		claim_is(json, "aud", hf_config.token_audience) && json_is_string(subject) &&
-		read_account(json_string_value(subject), json_string_length(subject), &claims->account) &&
-		json_string_length(json_object_get(json, "jti")) > 0 && read_time(json, "iat", &issued) &&
-		read_time(json, "exp", &claims->expires) && issued < claims->expires &&
-		(json_object_get(json, "nbf") == NULL || (read_time(json, "nbf", &from) && from <= now()));
-}
-
-/* Reads the claims of a payload whose signature is good. */
-static bool
-read_claims(const char *payload, size_t length, Claims *claims)
-{
-	char text[HF_TOKEN_ACCESS_MAX];
-	size_t text_length;
-	json_t *json;
-	bool good;
-
-	if (sodium_base642bin((unsigned char *) text, sizeof(text), payload, length, NULL, &text_length,
-						  NULL, BASE64URL) != 0)
-		return false;
-	json = json_loadb(text, text_length, JSON_REJECT_DUPLICATES, NULL);
-	good = json != NULL && judge_claims(json, claims);
-	json_decref(json);
-	return good;
+	return sodium_memcmp(expected, token->data + length + 1, SIGNATURE_LENGTH) == 0;
 }
 
 /* Judges a token by itself, but for its time. */
 static bool
-read_token(const HfText *token, Claims *claims)
+read_token(const HfText *token, HfTokenClaims *claims)
 {
 	const Key *with = find_key(token);
 	const char *payload, *dot;
@@ -388,7 +296,7 @@ read_token(const HfText *token, Claims *claims)
 	if (dot == NULL || token->length - (size_t) (dot - token->data) - 1 != SIGNATURE_LENGTH)
 		return false;
 	return is_signed(token, (size_t) (dot - token->data), with) &&
-		read_claims(payload, (size_t) (dot - payload), claims);
+		hf_token_claims_read(payload, (size_t) (dot - payload), claims);
 }
 
 /* Does this text stand there?  Takes as long wherever they differ. */
@@ -406,7 +314,7 @@ is_remembered(const Remembered *place, const HfText *token)
 
 /* The claims of a token, from memory or by reading it; false if it is bad. */
 static bool
-know_token(const HfText *token, Claims *claims)
+know_token(const HfText *token, HfTokenClaims *claims)
 {
 	Remembered *set, *place;
 	uint64_t hash;
@@ -441,11 +349,11 @@ know_token(const HfText *token, Claims *claims)
 HfTokenVerdict
 hf_token_check(const HfText *token, int64_t *account, bool *staff)
 {
-	Claims claims;
+	HfTokenClaims claims;
 
 	if (token->length == 0 || token->length > HF_TOKEN_ACCESS_MAX || !know_token(token, &claims))
 		return HF_TOKEN_BAD;
-	if (now() >= claims.expires)
+	if (hf_token_now() >= claims.expires)
 		return HF_TOKEN_EXPIRED;
 	*account = claims.account;
 	*staff = claims.staff;
@@ -483,7 +391,7 @@ hf_token_read_opaque(HfTokenOpaque *opaque, const HfText *text)
 	if (text->length <= HF_TOKEN_SECRET_MAX + 1 || text->length > HF_TOKEN_OPAQUE_MAX)
 		return false;
 	digits = text->length - HF_TOKEN_SECRET_MAX - 1;
-	if (text->data[digits] != '.' || !read_account(text->data, digits, &opaque->account))
+	if (text->data[digits] != '.' || !hf_token_read_account(text->data, digits, &opaque->account))
 		return false;
 	memcpy(opaque->text, text->data, text->length);
 	opaque->text[text->length] = '\0';

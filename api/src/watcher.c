@@ -6,17 +6,20 @@
  * neither reads it any more nor ends it for being idle.
  *
  * Invariants: a watcher is its connection's hdlr_extra, which Kore frees.  Nothing is sent before
- * Kore has sent what it has; then parts go to the socket directly, which costs a tenth of what
- * Kore's queue does.  What the kernel does not take at once is kept, one part at most, and whoever
- * sends waits until it is gone.  The kernel's buffer is kept small, or it would be full of what was
- * true minutes ago.  What the client sends is thrown away and never taken for a request.
+ * Kore has sent what it has; then parts go to the socket directly, without a copy for each client.
+ * What the kernel does not take at once is kept, one part at most, and whoever sends waits until it
+ * is gone.  The kernel's buffer is kept small, or it would be full of what was true minutes ago.
+ * What the client sends is thrown away and never taken for a request.
  */
 #include "kore.h"
 
 #include "loop.h"
 #include "watcher.h"
 
+#include <netinet/tcp.h>
+
 #define KERNEL_MAX 4096	 /* bytes on their way to a client */
+#define UNSENT_MAX 1024	 /* and of these not yet sent, where the kernel tells them apart */
 #define WASTE_MAX  16384 /* bytes that a client may send for nothing */
 
 static HfWatcherReady ready;
@@ -102,7 +105,7 @@ waste(HfWatcher *watcher)
 	return true;
 }
 
-/* The kernel takes more: what is left of the answer's beginning, then of the part, then the next. */
+/* The kernel takes more: of the answer's beginning, then of the part, then what there is next. */
 static bool
 go_on(HfWatcher *watcher)
 {
@@ -154,7 +157,7 @@ on_disconnect(struct connection *connection)
 HfWatcher *
 hf_watcher_take(struct connection *connection)
 {
-	static const int room = KERNEL_MAX;
+	static const int room = KERNEL_MAX, unsent = UNSENT_MAX;
 	HfWatcher *watcher = kore_calloc(1, sizeof(HfWatcher));
 
 	/* For the guard this is the end. */
@@ -166,6 +169,8 @@ hf_watcher_take(struct connection *connection)
 	connection->evt.handle = on_event;
 	kore_connection_stop_idletimer(connection);
 	setsockopt(connection->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	if (connection->family != AF_UNIX)
+		setsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	watcher->connection = connection;
 	return watcher;
 }

@@ -1,31 +1,25 @@
--- A crowd for wrk: each request is of the next buyer, with his token and ticket and a new Idempotency-Key.
--- BUYERS and TICKETS name files with lines of ACCOUNT and what he has; both in the same order. BODY: what is sent instead
--- of a purchase. Prints what bench/flash reads.
+-- The crowd of bench/flash for wrk: each request is of the next buyer, with his token, his ticket and a new Idempotency-Key.
+-- BUYERS and TICKETS name files with lines of ACCOUNT and what he has, both in the same order; SALE is the sale.
 
-local buyers, tickets, number, prefix = {}, {}, 0, ''
+local buyers, tickets, number, head = {}, {}, 0, ''
 
 local function read(name, into)
-  if name then
-    for line in io.lines(name) do
-      into[#into + 1] = line:match(' (.*)')
-    end
+  for line in io.lines(name) do
+    into[#into + 1] = line:match(' (.*)')
   end
 end
 
 function init()
   read(os.getenv('BUYERS'), buyers)
   read(os.getenv('TICKETS'), tickets)
-  number = tonumber(os.getenv('SKIP') or 0)
-  prefix = os.getenv('KEY')
   head = 'POST ' .. wrk.path .. ' HTTP/1.1\r\nHost: ' .. wrk.headers['Host'] .. '\r\nX-Sale: ' .. os.getenv('SALE') .. '\r\nContent-Type: application/json\r\nAuthorization: Bearer '
-  body = os.getenv('BODY')
 end
 
 function request()
   number = number + 1
   local i = (number - 1) % #buyers + 1
-  local text = body or '{"ticket":"' .. tickets[i] .. '","quantity":1}'
-  return head .. buyers[i] .. '\r\nIdempotency-Key: ' .. prefix .. string.format('%08d', number) ..
+  local text = '{"ticket":"' .. tickets[i] .. '","quantity":1}'
+  return head .. buyers[i] .. '\r\nIdempotency-Key: ' .. string.format('%036d', number) ..
     '\r\nContent-Length: ' .. #text .. '\r\n\r\n' .. text
 end
 

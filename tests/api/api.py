@@ -162,7 +162,7 @@ def token_of(account, like):
         secret = bytes.fromhex(keys.read().split()[1])
     head, claims, _ = like.split(".")
     claims = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"sub": str(account)}
-    signed = head + "." + base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    signed = head + "." + base64.urlsafe_b64encode(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode()).rstrip(b"=").decode()
     return signed + "." + base64.urlsafe_b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
 
 

@@ -19,7 +19,7 @@ import urllib.parse
 
 from api import Answer, Tap, key, note, why_no_problem
 from contract import Contract
-from world import CALLS, World, changed, digest, routes, settle
+from world import CALLS, World, changed, digest, routes, settle, with_ticket
 
 THREADS, PATIENCE = 4, 60
 MOST, RANDOM = 80, 12  # spoiled bodies of a route, and how many of them at random
@@ -377,6 +377,7 @@ for route in by_path:
     owner = {"ANYONE": None, "OPERATOR": None, "USER": w.olga, "MERCHANT": w.mark, "ADMIN": w.root}[who]
     if function == "merchant_create":
         owner = w.otto
+    good = with_ticket(owner, good)
     sent = Spoiler(route, demands, good, owner and owner.token).everything()
     complaints = ask_all(sent)
     if function == "order_place_batch":

@@ -36,8 +36,16 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def setup(self):
+        super().setup()
+        self.server.bank.connections.add(self.connection)
+
     def do_POST(self):
         bank = self.server.bank
+        if bank.refuses:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(bank.refuses, {"status": "declined"})
+            return
         request = Request(self, self.rfile.read(int(self.headers["Content-Length"])))
         with bank.lock:
             earlier = bank.asked[request.key]
@@ -138,7 +146,8 @@ class Bank:
     def __init__(self, port=0, context=None):
         self.lock = threading.Lock()
         self.asked, self.ledger, self.looked_up = collections.defaultdict(list), {}, []
-        self.conflicts = []
+        self.conflicts, self.connections = [], set()
+        self.refuses = None  # the status that everything is answered with, unread
         self.under_way = self.most = 0
         self.context = context
         self.port = port
@@ -159,6 +168,11 @@ class Bank:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+        while self.connections:
+            try:
+                self.connections.pop().shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def decide(self, request):
         """Moves the money of a new key; the same key with other arguments is a conflict."""

@@ -77,14 +77,15 @@ class Curl(Answer):
         return f"exit {self.exit}, {super().__repr__()}, {self.headers}, {self.said}"
 
 
-# README.md: the block as it stands, and then its last command once more.
-def readme(base):
+# README.md: a block as it stands, after what was said before, and then its last command twice more: as it is, and as told.
+def readme(base, begin, before="", change=("", "")):
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        block = re.search(r"```sh\n(URL=.*?)```", file.read(), re.S).group(1)
-    order = block[block.index("curl -i"):]
-    lines = block.replace("http://127.0.0.1:8080", base) + "printf '\\n=====\\n'\n" + order
-    texts = shell(lines).replace("\r\n", "\n").split("\n=====\n")
-    return headed(texts[0].strip("\n")), headed(texts[-1].strip("\n"))
+        block = re.search(rf"```sh\n({begin}=.*?)```", file.read(), re.S).group(1)
+    last = block[block.index("curl -i"):]
+    lines = before + block + "printf '\\n=====\\n'\n" + last + "printf '\\n=====\\n'\n" + last.replace(*change)
+    texts = shell(lines.replace("http://127.0.0.1:8080", base)).replace("\r\n", "\n").split("\n=====\n")
+    print("# DEBUG", repr(texts), file=__import__("sys").stderr)
+    return block[:block.index("curl -i")], [headed(text[max(text.find("HTTP/1.1"), 0):].strip("\n")) for text in texts]
 
 
 # What make run prints: it is asked to, and has its lines run.
@@ -113,11 +114,14 @@ def quick(answer):
 
 def test_lines():
     for n, (where, base) in enumerate(BASES.items()):
-        first, again = readme(base)
+        before, (first, again, _) = readme(base, "URL")
         good = first.status == 201 and ("idempotency-replayed" in first.headers) == bool(n) and json.loads(first.body)["items"][0]["quantity"] == 1
         t.ok(good, f"README.md orders at {where}{', again' if n else ''}: 201", first)
         t.ok(again.status == 201 and again.headers.get("idempotency-replayed") == "true" and again.body == first.body,
              f"sent again to {where}: the same bytes, Idempotency-Replayed", first, again)
+        _, (first, again, more) = readme(base, "SHOP", before, ("my-purchase-0001", "my-purchase-0002"))
+        t.ok(first.status == 201 and first.json()["total"] == 500 and again.status == 201 and again.body == first.body and more.code == "limit_reached",
+             f"README.md buys in a sale at {where}: 201, the same again, and no more than one", first, again, more)
         bodies, rest = printed(base)
         t.ok(len(bodies) == 2 and not rest and re.search("walnut headphones", bodies[0]["items"][0]["title"], re.I) and
              bodies[1].get("status") == "pending_payment", f"what make run prints logs in, searches and orders at {where}", bodies, rest)

@@ -48,10 +48,11 @@ class Stream:
         self.sock.sendall(ask(path, **({"Last-Event-ID": last_id} if last_id else {})))
         head = b""
         while b"\r\n\r\n" not in head:
-            piece = self.sock.recv(1)
+            piece = self.sock.recv(65536)
             if not piece:
                 raise RuntimeError(f"no answer: {head!r}")
             head += piece
+        head, _, self.body = head.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:] if line)}
@@ -60,6 +61,7 @@ class Stream:
         if self.missing == 0 or self.status == 204:
             self.ended = True
         self.sock.setblocking(False)
+        self.took(len(self.body))
 
     def close(self):
         self.sock.close()
@@ -70,16 +72,26 @@ class Stream:
 
     def read(self, seconds=0.0):
         """Reads what there is, or comes within so many seconds."""
-        if self.ended or not select.select([self.sock], [], [], seconds)[0]:
+        if self.ended:
             return
+        if seconds:
+            ready = select.poll()
+            ready.register(self.sock, select.POLLIN)
+            ready.poll(seconds * 1000)
         try:
             piece = self.sock.recv(65536)
+        except BlockingIOError:
+            return
         except ConnectionError:
             piece = b""
         self.ended = not piece
         self.body += piece
+        self.took(len(piece))
+
+    def took(self, length):
+        """So many bytes of the body have come."""
         if self.missing is not None:
-            self.missing -= len(piece)
+            self.missing -= length
             self.ended = self.ended or self.missing == 0
         self.take(time.monotonic())
 

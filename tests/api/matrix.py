@@ -8,7 +8,7 @@ import re
 import uuid
 
 from api import Client, Tap, key, psql, why_no_problem
-from world import ANY, CALLS, PICTURE, World, call, changed, digest, new_product, routes, rules, settle, verdicts
+from world import ANY, CALLS, PICTURE, World, call, changed, digest, new_product, routes, rules, settle, verdicts, with_ticket
 
 t = Tap()
 ROUTES, RULES, VERDICTS = routes(), rules(), verdicts()
@@ -18,8 +18,11 @@ VERDICTS["anyone"] = VERDICTS["application"] = VERDICTS["visitor"] = {**VERDICTS
 VERDICTS["drafter, reading"] = {**VERDICTS["shipper"], "nobody": 404, "olga": 404}
 VERDICTS["drafter"] = {**VERDICTS["shipper"], "olga": 404}
 VERDICTS["nobody yet"] = {**VERDICTS["drafter"], "mark": 404, "root": 404}
+# Tickets, which the application gives by itself: only buying is not for who is suspended.
+VERDICTS["somebody"] = {**VERDICTS["user"], "suspended": 2}
+VERDICTS["nobody yet, not even who is suspended"] = {**VERDICTS["nobody yet"], "suspended": 404}
 # What a function demands, the table must demand as well.
-DEMANDS = {"ANYONE": {"anyone", "visitor"}, "OPERATOR": {"anyone"}, "USER": {"user", "newcomer", "party", "buyer"},
+DEMANDS = {"ANYONE": {"anyone", "visitor"}, "OPERATOR": {"anyone"}, "USER": {"user", "newcomer", "party", "buyer", "somebody"},
            "MERCHANT": {"merchant", "seller", "maker", "shipper", "drafter"}, "ADMIN": {"admin"}}
 STRANGER = "stranger"  # to the tests of the shop: an account that is none; here: a token that is none
 ID = re.compile(r"(?<=/)(\d{10,}|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")
@@ -28,7 +31,7 @@ ID = re.compile(r"(?<=/)(\d{10,}|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")
 t.equal(sorted(set(ROUTES) - set(CALLS)), [], "every route of the table is called here")
 t.equal(sorted(set(CALLS) - set(ROUTES)), [], "and nothing else is")
 t.equal(sorted(f for _, f, _ in ROUTES.values() if f and f not in RULES), [], "of every function it is said who may call it")
-who_of = {route: RULES[function] if function else "anyone" for route, (_, function, _) in ROUTES.items()}
+who_of = {route: RULES[function] if function else "somebody" if who == "USER" else "anyone" for route, (who, function, _) in ROUTES.items()}
 t.equal([route for route, (who, _, _) in ROUTES.items() if who_of[route] not in DEMANDS[who]], [], "the table demands what the functions do")
 if t.failed:
     raise SystemExit(1)
@@ -40,6 +43,7 @@ people = {"nobody": Client(), STRANGER: Client(token=f"{header}.{payload}.{signa
 
 def ask(actor, method, c):
     person = people[actor]
+    c = with_ticket(person, c)
     more = {name: value for name, value in c.items() if name not in ("path", "headers")}
     # Each is to be asked for itself, and not for its key.
     headers = {**c["headers"], **(key() if "Idempotency-Key" in c["headers"] else {})}
@@ -76,7 +80,7 @@ for method, path, who, body, headers in [
         ("POST", DRAFT + "/unpublish", "drafter", None, {}), ("GET", f"/v1/skus/{SKU}/stock", "drafter, reading", None, {}),
         ("POST", f"/v1/skus/{SKU}/receipts", "drafter", {"quantity": 3}, key()), ("POST", f"/v1/skus/{SKU}/adjustments", "drafter", {"delta": 1, "reason": "found"}, key()),
         ("GET", f"/v1/sales/{SALE}", "drafter, reading", None, {}), ("PATCH", f"/v1/sales/{SALE}", "drafter", {"price": 450}, ANY),
-        ("POST", f"/v1/sales/{SALE}/tickets", "nobody yet", None, {}), ("POST", f"/v1/sales/{SALE}/purchases", "nobody yet", {"quantity": 1}, key())]:
+        ("POST", f"/v1/sales/{SALE}/tickets", "nobody yet, not even who is suspended", None, {}), ("POST", f"/v1/sales/{SALE}/purchases", "nobody yet, not even who is suspended", {"quantity": 1}, key())]:
     everything.append((f"{method} of a draft, {ID.sub('{id}', path)}", who, method, lambda _, c=call(path, body, headers): c))
 everything += [("POST of a picture of a draft", "drafter", "POST", lambda _: call(DRAFT + "/images", **PICTURE)),
                        ("DELETE of a draft", "drafter", "DELETE", lambda w: call(f"/v1/products/{w.new_draft()['id']}", None, ANY)),

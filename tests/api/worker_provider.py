@@ -20,13 +20,13 @@ with open(f"{home}/secret", "w") as file:
     file.write(SECRET + "\n")
 os.chmod(f"{home}/secret", 0o640)
 os.chown(f"{home}/secret", os.stat(home).st_uid, os.stat(home).st_gid)
-psql("SELECT holdfast.add_provider('bank', p_attempts => 4, p_backoff => '1 s', p_backoff_max => '2 s')")
-FAST = {"provider__bank__url": bank.url, "provider__bank__timeout": "700ms", "lease": "3s"}
-worker = Worker(provider__bank__secret_file=f"{home}/secret", **FAST)
+psql("SELECT holdfast.add_provider('bank_word', p_attempts => 4, p_backoff => '1 s', p_backoff_max => '2 s')")
+FAST = {"provider__bank_word__url": bank.url, "provider__bank_word__timeout": "700ms", "lease": "3s"}
+worker = Worker(provider__bank_word__secret_file=f"{home}/secret", **FAST)
 account = int(time.time())
 
 
-def pay(method, then="capture", amount=1000, provider="bank"):
+def pay(method, then="capture", amount=1000, provider="bank_word"):
     """A payment without an order; its id."""
     global account
     account += 1
@@ -115,37 +115,42 @@ t.equal(bank.asked[key(given_up, 2)][0].body["kind"], "void", "by a void")
 later = pay("pending")
 t.ok(within(5, lambda: key(later) and call(later)["reference"] is not None), "accepted: its reference is known", call(later))
 t.equal((state(later), call(later)["state"]), ("capturing", "pending"), "and nothing is decided")
-psql(f"SELECT holdfast.record_event('bank', 'evt-{account}', '{key(later)}', 'succeeded', 1000, 'EUR')")
+psql(f"SELECT holdfast.record_event('bank_word', 'evt-{account}', '{key(later)}', 'succeeded', 1000, 'EUR')")
 t.equal(state(later), "captured", "until the provider tells")
 
-# Given up while nobody had answered: it is looked up, and not made.
-worker.stop()
-never, made = pay("approve", "authorize"), payments["error:500 error:500 error:500 error:500"]
-for payment in (never, made):
+def give_up(payment):
     psql(f"SELECT holdfast.void_payment(account_id, payment, 'void-' || payment) FROM holdfast.payments WHERE payment = '{payment}'")
-asked = len(bank.asked[key(made)])
-worker.start()
-t.ok(within(10, lambda: call(never)["state"] == "declined"), "given up, and never made: it is declined", call(never))
-t.equal((key(never), state(never)), (None, "voided"), "and not made any more")
-t.ok(within(15, lambda: state(made) == "refunded"), "given up, but made: it is found, and its money goes back", calls(f"c.payment = '{made}'"))
-t.equal(len(bank.asked[key(made)]), asked, "and it is not made again")
-t.ok(all(r.path == "/calls/" + r.key for r in bank.looked_up) and len(bank.looked_up) >= 2, "that is looked up by GET of the URL and the key", [r.path for r in bank.looked_up])
 
-# Nobody there: calls keep their attempts, and go through when somebody is.
+
+# Nobody there: calls keep their attempts, and go through when somebody is. What was given up meanwhile is looked up, and not made.
+made = payments["error:500 error:500 error:500 error:500"]
 bank.close()
+never = pay("approve", "authorize")
+t.ok(within(10, lambda: call(never)["attempts"] > 0), "a call is made, and nobody is there", call(never))
+give_up(never), give_up(made)
 waiting = [pay("approve") for _ in range(20)]
-within(10, lambda: worker.events("provider_away"))
 time.sleep(1.5)
 used = [call(p)["attempts"] for p in waiting]
 t.ok(sum(used) <= 8, "a provider who is not there is asked for one call at a time", used)
 t.equal({state(p) for p in waiting}, {"capturing"}, "and nothing is decided")
+asked = len(bank.asked[key(made)])
 bank.open()
-t.ok(within(20, lambda: {state(p) for p in waiting} == {"captured"}), "when he is back they are made", [call(p) for p in waiting][:3])
+t.ok(within(30, lambda: {state(p) for p in waiting} == {"captured"}), "when he is back they are made", [call(p) for p in waiting][:3])
 t.ok(worker.events("provider_away") and worker.events("provider_back"), "the log says so", worker.log()[-1500:])
+t.ok(within(10, lambda: call(never)["state"] == "declined"), "given up, and never made: it is declined", call(never))
+t.equal((key(never), state(never), call(never)["reason"]), (None, "voided", "never_made"), "and not made any more")
+t.ok(within(15, lambda: state(made) == "refunded"), "given up, but made: it is found, and its money goes back", calls(f"c.payment = '{made}'"))
+t.equal(len(bank.asked[key(made)]), asked, "and it is not made again")
+t.ok(all(r.path == "/calls/" + r.key for r in bank.looked_up) and len(bank.looked_up) >= 2, "that is looked up by GET of the URL and the key", [r.path for r in bank.looked_up])
 
-# Refused for us, not for the card.
-locked = [pay("error:401 error:401 approve") for _ in range(4)]
-t.ok(within(20, lambda: {state(p) for p in locked} == {"captured"}), "a wrong secret declines nobody", [call(p) for p in locked])
+# Whoever does not know us, or has too much to do, has said nothing about a card.
+for status in (401, 429):
+    bank.refuses = status
+    refused = [pay("approve") for _ in range(10)]
+    t.ok(within(10, lambda: any(call(p)["reason"] == f"HTTP {status}" for p in refused)), f"{status} to everything: calls are tried", [call(p) for p in refused][:2])
+    t.equal({state(p) for p in refused}, {"capturing"}, f"{status}: and nobody is declined")
+    bank.refuses = None
+    t.ok(within(20, lambda: {state(p) for p in refused} == {"captured"}), f"{status}: when it is over they are made", [call(p) for p in refused][:2])
 
 # A certificate that nobody vouches for.
 with tempfile.TemporaryDirectory() as directory:

@@ -6,7 +6,7 @@ CREATE VIEW ours AS SELECT oid FROM pg_namespace WHERE nspname IN ('holdfast', '
 
 SELECT is((SELECT string_agg(DISTINCT proname, ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'holdfast'::regnamespace),
     'abandon_key, add_provider, adjust, authorize_payment, available, cache_flush, cache_sync, capture_payment, claim_calls, claim_key, claim_keys, complete_key, complete_keys, '
-    'confirm, create_payment, currencies, expiring, extend, give_back, invalidate_cache, listen_payments, new_id, payment_transitions, pin, purge_holds, reap, receive, receive_webhook, reconcile, '
+    'confirm, create_payment, currencies, expiring, extend, give_back, invalidate_cache, listen_payments, new_id, next_expiry, payment_transitions, pin, purge_holds, reap, receive, receive_webhook, reconcile, '
     'record_event, record_result, record_results, refund_payment, release, reserve, reserve_batch, rotate_keys, set_lanes, set_webhook_secret, sign_webhook, '
     'simulate_provider, unlisten_payments, unpin, unwatch, uuid7, verify, verify_webhook, void_payment, watch',
     'the functions that callers use');

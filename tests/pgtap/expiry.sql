@@ -1,6 +1,6 @@
--- Deadlines, and tidying up after them: reap(), purge_holds(), expiring().
+-- Deadlines, and tidying up after them: reap(), purge_holds(), expiring(), next_expiry().
 \ir include/begin.sql
-SELECT plan(48);
+SELECT plan(53);
 
 -- Makes an owner's holds begin, end and have their deadline earlier.
 CREATE FUNCTION aged(p_owner text, p_by interval) RETURNS void LANGUAGE sql AS $$
@@ -71,6 +71,13 @@ SELECT is(holdfast.release(owner('e1')) + holdfast.confirm(owner('e2')) + holdfa
 SELECT is((SELECT array_agg(quantity) FROM holdfast.expiring('55 s')), '{4,5}', 'nor are they');
 SELECT is((SELECT count(*) FROM holdfast.expiring('-1 s')), 0::bigint, 'nothing ends in the past');
 SELECT is((SELECT count(*) FROM holdfast.expiring(NULL)), 0::bigint, 'or at no time');
+
+-- next_expiry(): of e1 to e5 the last two are left, and 'gone', which is past.
+SELECT is(holdfast.next_expiry(5, clock_timestamp()), (SELECT min(expires_at) FROM holdfast.expiring('55 s')), 'the next deadline of a SKU is that of units still held');
+SELECT is(holdfast.next_expiry(5, '-infinity'), (SELECT expires_at FROM holdfast.holds WHERE owner = owner('gone')), 'from any time on');
+SELECT is(holdfast.next_expiry(5, (SELECT max(expires_at) FROM holdfast.expiring('55 s'))), NULL, 'there is none after the last, for a pinned hold has none');
+SELECT is(holdfast.next_expiry(77, '-infinity'), NULL, 'nor for a SKU of which nothing is held');
+SELECT is((SELECT count(*) FROM (SELECT holdfast.next_expiry(NULL, '-infinity') UNION ALL SELECT holdfast.next_expiry(5, NULL)) AS n (at) WHERE at IS NULL), 2::bigint, 'nor of nothing');
 
 -- purge_holds()
 SELECT given(6, 100);

@@ -22,7 +22,7 @@ static uint64_t first_idle, idle;
 static HfBuyer **heap;
 static uint64_t asleep;
 
-/* Reads a file as a text that is kept for good. */
+/* Reads a file as a text, which is the caller's. */
 static char *
 read_file(const char *path)
 {
@@ -98,7 +98,7 @@ compare(const void *one, const void *other)
 static void
 load_tickets(const char *path)
 {
-	char *rest = read_file(path), *account, *ticket;
+	char *text = read_file(path), *rest = text, *account, *ticket;
 	HfBuyer **sorted = malloc(count * sizeof(HfBuyer *));
 	HfBuyer one, *wanted = &one, **found;
 
@@ -106,22 +106,23 @@ load_tickets(const char *path)
 		hf_die("out of memory");
 	for (uint64_t i = 0; i < count; i++)
 		sorted[i] = &buyers[i];
-	qsort(sorted, count, sizeof(*sorted), compare);
+	qsort(sorted, count, sizeof(HfBuyer *), compare);
 	while (next_line(&rest, path, &account, &ticket))
 	{
 		one.account = account;
-		found = bsearch(&wanted, sorted, count, sizeof(*sorted), compare);
+		found = bsearch(&wanted, sorted, count, sizeof(HfBuyer *), compare);
 		if (strlen(ticket) >= HF_TICKET_ROOM)
 			hf_die("%s: a ticket is too long", path);
 		if (found == NULL)
 			continue;
-		strcpy((*found)->ticket, ticket);
+		memcpy((*found)->ticket, ticket, strlen(ticket) + 1);
 		(*found)->has_ticket = true;
 	}
 	free(sorted);
+	free(text);
 }
 
-/* Loads buyers and tickets; without a file there are as many as connections, and nobody knows them. */
+/* Loads buyers and tickets; without a file there are as many as connections, who have no token. */
 void
 hf_buyers_load(void)
 {
@@ -132,8 +133,8 @@ hf_buyers_load(void)
 		count = hf_options.connections;
 		buyers = calloc(count, sizeof(HfBuyer));
 	}
-	ring = calloc(count, sizeof(*ring));
-	heap = calloc(count, sizeof(*heap));
+	ring = calloc(count, sizeof(HfBuyer *));
+	heap = calloc(count, sizeof(HfBuyer *));
 	if (buyers == NULL || ring == NULL || heap == NULL)
 		hf_die("out of memory");
 	if (hf_options.tickets != NULL)

@@ -2,11 +2,11 @@
  * connection.c
  *		Connections, each with one request at a time.
  *
- * A connection has a socket or none, and a buyer or none.  Without a buyer it waits for the next one,
- * open or not; the server may close it meanwhile, and that is no error.  With a buyer, a request is
- * being sent or its answer awaited; this ends in exactly one way: by an answer or by a trouble.
- * An event is of the socket that it was told of, so it carries which one of the connection's that
- * was.
+ * A connection has a socket or none, and a buyer or none.  Without a buyer it waits for the next
+ * one, open or not; the server may close it meanwhile, and that is no error.  With a buyer, a
+ * request is being sent or its answer awaited; this ends in exactly one way, by an answer or by a
+ * trouble.  An event carries which one of the connection's sockets it is of, because that may be
+ * closed, and the next one open, before its turn comes.
  */
 #include "connection.h"
 #include "options.h"

@@ -20,7 +20,7 @@ typedef struct HfHistogram
 
 extern void hf_histogram_add(HfHistogram *histogram, uint64_t value);
 
-/* The value that a share of all is not above, 0 to 1; at most 1.6 % too much.  0 if there is none. */
+/* What that a share (0 to 1) of all is not above, at most 1.6 % too much; 0 if there is none. */
 extern uint64_t hf_histogram_at(const HfHistogram *histogram, double share);
 
 extern void hf_histogram_clear(HfHistogram *histogram);

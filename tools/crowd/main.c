@@ -3,9 +3,9 @@
  *		Plays the buyers of a sale: one thread, many connections.
  *
  * A visit is what a buyer does from his first request to his last.  Visits begin whenever somebody
- * is idle (closed loop), or at times that are fixed beforehand, the nth at n / rate (open loop); one
- * whose time has come waits for a connection and for a buyer, and is as late as that.  The buyers
- * who pause come before new ones.
+ * is idle (closed loop), or at times that are fixed beforehand, the nth at n / rate (open loop);
+ * one whose time has come waits for a connection and for a buyer, and is as late as that.  Buyers
+ * who have paused come before new ones.
  */
 #include "connection.h"
 #include "options.h"

@@ -41,28 +41,28 @@ static const char usage[] =
 	"                       sold_out: buys with the tickets of --tickets\n"
 	"                       whole: draws a ticket, buys, pays, and asks until the order is paid\n"
 	"  --method M --path P --body TEXT --header 'NAME: VALUE' --keys\n"
-	"                       of mode post; --keys: each request has an Idempotency-Key of its own\n"
+	"                       of mode post; --keys: each has an Idempotency-Key of its own\n"
 	"  --sale ID            --quantity N, default 1; --payment METHOD, default test_approve\n"
-	"  --buyers FILE        lines of ACCOUNT TOKEN; taken in turn, each by one connection at a time\n"
+	"  --buyers FILE        lines of ACCOUNT TOKEN; taken in turn, each by one connection at once\n"
 	"  --tickets FILE       lines of ACCOUNT TICKET; --write-tickets FILE writes such a file\n"
 	"\n"
 	"  --seconds S          how long; --requests N: how many (tickets, payments not counted);\n"
 	"                       --once: each buyer comes once\n"
-	"  --rate R             so many come each second, whether or not answers do; what they wait for\n"
-	"                       a connection is counted\n"
+	"  --rate R             so many come each second, whether or not answers do; what they wait\n"
+	"                       for a connection is counted\n"
 	"  --timeout S          for an answer, default 30; --grace S: for answers after --seconds,\n"
 	"                       default 5; --pay-timeout S, default 30; --poll MS, default 500\n"
-	"  --retry N            after a lost connection, and when told to by 503 or Retry-After: again\n"
-	"                       with the same Idempotency-Key, up to N times\n"
-	"  --abandon SHARE      of the buyers of mode whole never pay; --leave SHARE hang up before the\n"
-	"                       answer to their purchase, and ask again; --twice SHARE ask again after it\n"
+	"  --retry N            after a lost connection, and when told to by 503 or Retry-After:\n"
+	"                       again with the same Idempotency-Key, up to N times\n"
+	"  --abandon SHARE      of the buyers of mode whole never pay; --leave SHARE hang up before\n"
+	"                       the answer to a purchase, and ask again; --twice SHARE ask after it\n"
 	"  --seed N             of keys and shares\n"
 	"\n"
-	"  --journal FILE       a line for each finished request of the mode, without those beside it:\n"
+	"  --journal FILE       a line for each finished request of the mode, not those beside it:\n"
 	"                       time_us account key status code order_id latency_us, - for none;\n"
 	"                       status 0: no answer, and the code says why\n"
-	"  --json               one JSON object in the end; --progress: one each second as well, or\n"
-	"                       --interval MS\n";
+	"  --json               one JSON object in the end; --progress: a smaller one each second as\n"
+	"                       well, or each --interval MS, and before it\n";
 
 void
 hf_die(const char *format, ...)
@@ -99,9 +99,9 @@ read_unix(const char *path)
 	if (strlen(path) >= sizeof(address->sun_path))
 		hf_die("--url: the path is too long");
 	address->sun_family = AF_UNIX;
-	strcpy(address->sun_path, path);
+	memcpy(address->sun_path, path, strlen(path) + 1);
 	hf_options.address_length = sizeof(*address);
-	strcpy(hf_options.host, "localhost");
+	snprintf(hf_options.host, sizeof(hf_options.host), "localhost");
 }
 
 static void
@@ -118,9 +118,9 @@ read_url(const char *text)
 	}
 	if (strncmp(text, "http://", 7) != 0 || strlen(text + 7) >= sizeof(name))
 		hf_die("--url: wanted: http://ADDRESS:PORT or unix:PATH");
-	strcpy(name, text + 7);
+	memcpy(name, text + 7, strlen(text + 7) + 1);
 	name[strcspn(name, "/")] = '\0';
-	strcpy(hf_options.host, name);
+	snprintf(hf_options.host, sizeof(hf_options.host), "%s", name);
 	port = strchr(name, ':');
 	if (port != NULL)
 		*port++ = '\0';

@@ -291,8 +291,9 @@ hf_report_progress(uint64_t now)
 
 	printf("{\"time\":%.3f,\"requests\":%" PRIu64 ",\"rate\":%.1f,\"sold\":%" PRIu64
 		   ",\"tickets\":%" PRIu64,
-		   (double) (now - begun) / (double) SECOND, of->all.count, (double) window.count / passed,
-		   sold(), kind[HF_STEP_TICKET].status[201]);
+		   (double) (now - begun) / (double) SECOND, of->all.count,
+		   passed > 0 ? (double) window.count / passed : 0.0, sold(),
+		   kind[HF_STEP_TICKET].status[201]);
 	print_latency("latency_us", &window);
 	print_status(of);
 	print_names("codes", &of->codes);
@@ -336,6 +337,8 @@ hf_report_end(uint64_t now, uint64_t unfinished, uint64_t not_begun)
 	getrusage(RUSAGE_SELF, &usage);
 	cpu = seconds(usage_begun.ru_utime, usage.ru_utime) +
 		seconds(usage_begun.ru_stime, usage.ru_stime);
+	if (hf_options.progress)
+		hf_report_progress(now);
 	close_file(journal, hf_options.journal);
 	close_file(ticket_file, hf_options.write_tickets);
 	if (!hf_options.json)

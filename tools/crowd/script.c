@@ -14,7 +14,7 @@
 #define HEAD_ROOM 2048
 #define PAUSE	  UINT64_C(100000000) /* before the next try, if nobody says how long */
 
-/* A request: what stands before and behind the order's id, if it has one, up to the last headers. */
+/* What a request says before and behind the order's id, if any, up to its last headers. */
 typedef struct Template
 {
 	char before[HEAD_ROOM];

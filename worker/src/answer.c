@@ -96,12 +96,12 @@ hf_answer_read(HfCall *call, long status, const char *body, size_t length)
 	else if (answer->outcome != HF_DECLINED && differs(call, object))
 	{
 		answer->outcome = HF_UNKNOWN;
-		strcpy(answer->reason, "mismatch");
+		copy_text(answer->reason, "mismatch");
 	}
 	else if (reason != NULL)
 		copy_text(answer->reason, reason);
 	else if (answer->outcome == HF_DECLINED)
-		strcpy(answer->reason, call->body == NULL ? "never_made" : "declined");
+		copy_text(answer->reason, call->body == NULL ? "never_made" : "declined");
 	if (answer->outcome != HF_RETRY && reference != NULL)
 		copy_text(answer->reference, reference);
 	json_decref(object);

@@ -4,7 +4,8 @@
  *
  * A source is a provider whose calls are due in the database.  Each is looked at over and over: at
  * once while there is more than was taken, soon after there was something, and rarely while there
- * is nothing.  The simulated provider lives in the database: to look at it is to have it do its work.
+ * is nothing.  The simulated provider lives in the database: to look at it is to have it do its
+ * work.
  *
  * Invariants: a claim is committed before its calls are made, so no transaction is open meanwhile,
  * and a process that dies loses nothing but time: its leases run out.  No more calls are held than
@@ -22,6 +23,7 @@
 
 #include <jansson.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,7 @@
 #define SOURCES_MAX	 (HF_PROVIDERS_MAX + 1)
 #define SOON		 20 /* milliseconds until the next look while there is something */
 #define AWAY_LEAST	 500
-#define AWAY_MOST	 30000
+#define AWAY_MOST	 10000
 #define FAULT_PAUSE	 2000
 #define SAY_INTERVAL 10000
 
@@ -45,8 +47,9 @@ typedef struct Source
 	int64_t claimed_at; /* when the claim that is under way was sent */
 	int64_t away_ms;	/* 0: the provider takes calls */
 	int64_t away_until;
-	int64_t said_at; /* when its state was logged */
-	bool is_faulty;	 /* the database refuses to give us its calls */
+	int64_t said_at; /* when that it is away was logged */
+	bool said_away;
+	bool is_faulty; /* the database refuses to give us its calls */
 } Source;
 
 static Source sources[SOURCES_MAX];
@@ -225,7 +228,7 @@ look(Source *source)
 						 3, values, claimed, source);
 }
 
-/* Logs that a provider is away, or back: now and then, however often it changes. */
+/* Logs that a provider is away: now and then, however often that happens. */
 static void
 say_away(Source *source, const char *reason)
 {
@@ -234,10 +237,17 @@ say_away(Source *source, const char *reason)
 	if (source->said_at > 0 && now - source->said_at < SAY_INTERVAL)
 		return;
 	source->said_at = now;
-	if (reason != NULL)
-		hf_log(HF_LOG_WARNING, "provider_away", "%s: %s", source->name, reason);
-	else
+	source->said_away = true;
+	hf_log(HF_LOG_WARNING, "provider_away", "%s: %s", source->name, reason);
+}
+
+/* Logs that a provider is back, if it was logged that he is away. */
+static void
+say_back(Source *source)
+{
+	if (source->said_away)
 		hf_log(HF_LOG_INFO, "provider_back", "%s takes calls", source->name);
+	source->said_away = false;
 }
 
 /* What the answer says about the provider itself. */
@@ -261,7 +271,7 @@ judge(Source *source, const HfAnswer *answer)
 	}
 	else if (source->away_ms > 0)
 	{
-		say_away(source, NULL);
+		say_back(source);
 		source->away_ms = 0;
 		source->next_at = now;
 	}

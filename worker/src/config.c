@@ -180,8 +180,8 @@ find_provider(const char *name, size_t length)
 }
 
 /*
- * Finds the setting of that name: its number in the table, the structure it is in, and where to note
- * that it was given.  NULL if there is none.
+ * Finds the setting of that name, the structure it is in, and where to note that it was given.
+ * NULL if there is none.
  */
 static const Setting *
 find_named(const char *name, void **structure, bool **is_given)

@@ -7,7 +7,7 @@
  * growing pauses in between.
  *
  * Invariants: nothing here waits, but for names of hosts, which libpq looks up.  At most one
- * statement is under way, and each is a transaction of its own.  A statement that was sent ends with
+ * statement is under way, and each is a transaction of its own.  One that was sent ends with
  * exactly one call of its `done`, which may send the next one.  It ends in bounded time: the server
  * ends it, and if that is not heard of, the connection is given up.
  */
@@ -139,8 +139,8 @@ send_statement(int64_t now, const char *sql, int n, const char *const *values)
 }
 
 /*
- * Sends a statement with text parameters.  The connection is ready.  The parameters are copied; the
- * text of the statement too.
+ * Sends a statement with text parameters, which are copied.  The connection is ready.  `done` may
+ * be called before this returns, if the connection turns out to be lost.
  */
 void
 hf_database_send(const char *sql, int n, const char *const *values, HfDatabaseDone done,

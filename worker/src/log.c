@@ -73,7 +73,7 @@ hf_log(HfLogLevel level, const char *event, const char *format, ...)
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (gmtime_r(&now.tv_sec, &tm) == NULL ||
 		strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-		strcpy(seconds, "1970-01-01T00:00:00");
+		snprintf(seconds, sizeof(seconds), "1970-01-01T00:00:00");
 	length = snprintf(line, sizeof(line),
 					  "{\"ts\":\"%s.%03ldZ\",\"level\":\"%s\",\"worker\":%u,\"pid\":%ld,"
 					  "\"event\":\"%s\",\"message\":\"%s\"}\n",

@@ -1,6 +1,6 @@
 /*
  * loop.c
- *		The life of a worker process: it waits for whatever comes first, and does what is to be done.
+ *		The life of a worker process: it waits for what comes first, and does what is to be done.
  *
  * Told to end by SIGTERM or SIGINT, it claims nothing any more, waits for the calls that are under
  * way, for drain_timeout at most, and records how they went.  What is left then is recorded as not

@@ -2,9 +2,10 @@
  * process.c
  *		The worker processes, and the parent that looks after them.
  *
- * The parent does nothing but wait: for a process that ends without having been told to, which gets
- * a successor after a moment, and for SIGTERM or SIGINT, which it passes on.  It ends after the last
- * of them.  If the parent is killed, they are told to end as well: nobody would look after them.
+ * The parent does nothing but wait: for a process that ends without having been told to, which
+ * gets a successor after a moment, and for SIGTERM or SIGINT, which it passes on.  It ends after
+ * the last of them.  If the parent is killed, they are told to end as well: nobody would look
+ * after them.
  */
 #include "process.h"
 

@@ -8,7 +8,7 @@
  * one call of `done`.
  *
  * Invariants: certificates are verified, redirections are not followed, and nothing is spoken but
- * HTTP.  Of an answer at most ANSWER_MAX bytes are kept in memory.  Secrets and bodies are not logged.
+ * HTTP.  Of an answer at most ANSWER_MAX bytes are kept.  Secrets and bodies are not logged.
  */
 #include "provider.h"
 
@@ -114,7 +114,7 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 	}
 	if (fault == NULL && *config->secret_file != '\0')
 	{
-		strcpy(provider->authorization, HEADER_PREFIX);
+		memcpy(provider->authorization, HEADER_PREFIX, sizeof(HEADER_PREFIX));
 		fault = read_secret(config->secret_file,
 							provider->authorization + sizeof(HEADER_PREFIX) - 1, SECRET_MAX);
 	}

@@ -27,7 +27,7 @@ sold_out(void)
 					.ends = at + 3600000,
 					.quantity = 10,
 					.version = 3};
-	world.bought[BUYER] = true;
+	world.bought[BUYER] = at;
 	announce(STOCK);
 	announce(OF_SALE);
 }
@@ -150,7 +150,7 @@ test_back_to_life(void)
 
 	/* Its unit is sold to another, and nobody has heard of that yet. */
 	world.due[BUYER] = 0;
-	world.bought[OTHER] = true;
+	world.bought[OTHER] = at;
 	run();
 	deliver();
 	is_refused(OTHER, "none");
@@ -209,6 +209,27 @@ test_late(void)
 	deliver();
 	is_refused(OTHER, "HS403");
 	claim("a read again of what was true keeps the buyers");
+
+	sold_out();
+	pass(1000, true);
+	(void) refusal(OTHER);
+	run();
+	deliver();
+	check(under_way() == 1, "%u statements", under_way());
+	run();
+	world.bought[OTHER] = at;
+	announce(STOCK);
+	pass(30, false);
+	(void) refusal(OTHER);
+	run();
+	check(deliver_any(1) && deliver_any(0), "no answer");
+	is_refused(OTHER, "none");
+	is_refused(OTHER + 1, "none");
+	pass(100, true);
+	warm_up();
+	is_refused(OTHER, "none");
+	is_refused(OTHER + 1, "HS403");
+	claim("buyers that were asked for before an announcement are not used after it");
 }
 
 static void

@@ -20,9 +20,9 @@ typedef struct World
 	bool is_there;
 	uint64_t starts, ends, closed; /* 0: not closed */
 	int64_t left, quantity, version;
-	uint64_t due[BUYERS]; /* when what an account holds falls due; 0: nothing */
-	bool bought[BUYERS];
-	bool many; /* buyers, too many to be told */
+	uint64_t due[BUYERS];	 /* when what an account holds falls due; 0: nothing */
+	uint64_t bought[BUYERS]; /* when; 0: never */
+	bool many;				 /* buyers, too many to be told */
 } World;
 
 extern World world;
@@ -36,12 +36,12 @@ extern const char *state_now(void);
 extern void announce(const char *key);
 extern void lose_channel(void);
 extern void find_channel(void);
-extern void run(void); /* all statements that wait */
-extern bool run_one(void);
-extern void deliver(void); /* all answers of those that ran */
-extern bool deliver_one(void);
-extern void break_off(void);  /* all statements are lost */
-extern void refuse_all(void); /* all statements are refused */
+extern void run(void);					/* all statements that wait */
+extern void deliver(void);				/* all answers of those that ran */
+extern bool run_any(unsigned from);		/* one of them; the first one from a place on */
+extern bool deliver_any(unsigned from); /* likewise */
+extern void break_off(void);			/* all statements are lost */
+extern void refuse_all(void);			/* all statements are refused */
 extern unsigned under_way(void);
 extern void answer_all(void); /* runs and delivers, until nothing is under way */
 extern void pass(uint64_t milliseconds, bool answered);

@@ -214,7 +214,7 @@ run_buyers(Statement *run)
 		return;
 	run->body[0] = '[';
 	for (int i = 1; i < BUYERS; i++)
-		if (world.bought[i])
+		if (world.bought[i] != 0)
 			used += (size_t) sprintf(run->body + used, "%s%d", used > 1 ? "," : "", i);
 	strcpy(run->body + used, "]");
 }
@@ -234,38 +234,51 @@ run_note(Statement *run)
 	check(*sku == '}' && *count == '}', "%s and %s", run->value[1], run->value[2]);
 }
 
-bool
-run_one(void)
+static const char *
+name_of(const Statement *of)
+{
+	return statements[of->statement];
+}
+
+/* The first in the queue, from a place on, that has run or not. */
+static Statement **
+find(unsigned from, bool ran)
 {
 	for (unsigned i = 0; i < queued; i++)
-	{
-		const char *name = statements[queue[i]->statement];
+		if (queue[(from + i) % queued]->ran == ran)
+			return &queue[(from + i) % queued];
+	return NULL;
+}
 
-		if (queue[i]->ran)
-			continue;
-		queue[i]->ran = true;
-		if (strcmp(name, "sale_live") == 0)
-			run_live(queue[i]);
-		else if (strcmp(name, "sale_buyers") == 0)
-			run_buyers(queue[i]);
-		else
-			run_note(queue[i]);
-		return true;
-	}
-	return false;
+bool
+run_any(unsigned from)
+{
+	Statement **found = find(from, false), *first;
+
+	if (found == NULL)
+		return false;
+	first = *found;
+	first->ran = true;
+	if (strcmp(name_of(first), "sale_live") == 0)
+		run_live(first);
+	else if (strcmp(name_of(first), "sale_buyers") == 0)
+		run_buyers(first);
+	else
+		run_note(first);
+	return true;
 }
 
 void
 run(void)
 {
-	while (run_one())
+	while (run_any(0))
 		;
 }
 
 static void
-answer_first(HfPgOutcome outcome, const char *sqlstate)
+answer(Statement **at_place, HfPgOutcome outcome, const char *sqlstate)
 {
-	Statement *first = queue[0];
+	Statement *first = *at_place;
 	HfPgAnswer answer = {.outcome = outcome,
 						 .rows = 1,
 						 .sqlstate = sqlstate,
@@ -274,27 +287,28 @@ answer_first(HfPgOutcome outcome, const char *sqlstate)
 						 .column = "",
 						 .result = outcome == HF_PG_ROWS ? first : NULL};
 
-	memmove(queue, queue + 1, --queued * sizeof(queue[0]));
+	memmove(at_place, at_place + 1, (size_t) (&queue[--queued] - at_place) * sizeof(queue[0]));
 	first->done(first->arg, &answer);
 	free(first);
 }
 
 bool
-deliver_one(void)
+deliver_any(unsigned from)
 {
+	Statement **found = find(from, true);
 	bool is_none;
 
-	if (queued == 0 || !queue[0]->ran)
+	if (found == NULL)
 		return false;
-	is_none = strcmp(statements[queue[0]->statement], "sale_live") == 0 && !queue[0]->is_sale;
-	answer_first(is_none ? HF_PG_REFUSED : HF_PG_ROWS, is_none ? "HS004" : "");
+	is_none = strcmp(name_of(*found), "sale_live") == 0 && !(*found)->is_sale;
+	answer(found, is_none ? HF_PG_REFUSED : HF_PG_ROWS, is_none ? "HS004" : "");
 	return true;
 }
 
 void
 deliver(void)
 {
-	while (deliver_one())
+	while (deliver_any(0))
 		;
 }
 
@@ -302,14 +316,14 @@ void
 break_off(void)
 {
 	for (unsigned n = queued; n > 0; n--)
-		answer_first(HF_PG_LOST, "");
+		answer(&queue[0], HF_PG_LOST, "");
 }
 
 void
 refuse_all(void)
 {
 	for (unsigned n = queued; n > 0; n--)
-		answer_first(HF_PG_REFUSED, "57014");
+		answer(&queue[0], HF_PG_REFUSED, "57014");
 }
 
 unsigned

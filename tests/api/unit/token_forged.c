@@ -272,6 +272,57 @@ test_claims(void)
 	claim("what was good and is over is expired; other claims do not matter");
 }
 
+/* Claims in our own form are read another way: with a blank before them, as any others. */
+static bool
+is_read_alike(const char *payload)
+{
+	char token[2][2000], other[1000];
+	HfTokenVerdict verdict[2];
+	int64_t account[2] = {0, 0};
+	bool staff[2] = {false, false};
+
+	snprintf(other, sizeof(other), " %s", payload);
+	for (int i = 0; i < 2; i++)
+	{
+		HfText text = {token[i], 0};
+
+		sign(token[i], HEADER, i == 0 ? payload : other, SECRET);
+		text.length = strlen(token[i]);
+		verdict[i] = hf_token_check(&text, &account[i], &staff[i]);
+	}
+	return verdict[0] == verdict[1] && account[0] == account[1] && staff[0] == staff[1];
+}
+
+static void
+test_own(void)
+{
+	static const char *const own[] =
+		{"{\"aud\":\"holdfast\",\"exp\":$E,\"iat\":$I,\"iss\":\"https://shop.test\","
+		 "\"jti\":\"aZ0-_\",\"sub\":\"42\"}",
+		 "{\"aud\":\"holdfast\",\"exp\":$E,\"iat\":$I,\"iss\":\"https://shop.test\","
+		 "\"jti\":\"aZ0-_\",\"staff\":true,\"sub\":\"9223372036854775807\"}"};
+	char text[500], changed[600];
+	int read = 0;
+
+	for (int i = 0; i < 2; i++)
+	{
+		fill_in(text, own[i]);
+		check(is_read_alike(text), "%s", text);
+		for (int at = 0; text[at] != '\0'; at++)
+			for (const char *c = "\x01 0129\"\\,:{}[]-+.eEsZ\x80"; *c != '\0'; c++)
+			{
+				snprintf(changed, sizeof(changed), "%.*s%c%s", at, text, *c, text + at + 1);
+				check(is_read_alike(changed), "%s", changed);
+				snprintf(changed, sizeof(changed), "%.*s%c%s", at, text, *c, text + at);
+				check(is_read_alike(changed), "%s", changed);
+				snprintf(changed, sizeof(changed), "%.*s%s", at, text, text + at + 1);
+				check(is_read_alike(changed), "%s", changed);
+				read += 3;
+			}
+	}
+	claim("claims as we write them are read as any others: %d tokens", read);
+}
+
 /* The good token, changed. */
 static void
 test_text(void)
@@ -289,6 +340,8 @@ test_text(void)
 		token[i] = token[i] == 'A' ? 'B' : 'A';
 		if (strcmp(token, good) != 0)
 			expect_bad(token, "a changed character");
+		token[i] = '\x80';
+		expect_bad(token, "a character that is none");
 		token[i] = '\0';
 		expect_bad(token, "the beginning alone");
 		snprintf(token, sizeof(token), "%.*s.%s", (int) i, good, good + i);
@@ -371,6 +424,7 @@ test_forged(void)
 {
 	test_headers();
 	test_claims();
+	test_own();
 	test_signatures();
 	test_text();
 }

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# with-worker:
+"""The buyer's whole way by HTTP: he registers, logs in, orders or buys in a sale, and pays; the worker asks the
+provider, no request waits for it, and each test card ends where it should. What nobody pays for is back on sale.
+Runs within tools/with-api and tools/with-worker. TAP.
+"""
+import os
+import signal
+import time
+
+from api import Tap, key, product, psql, register, within, workers
+from worker import broken
+
+SOON = 2  # seconds from the payment to the order that is paid, on a machine that has other things to do
+t = Tap()
+psql("SELECT holdfast.add_provider('simulated', p_attempts => 2, p_backoff => '1 s', p_backoff_max => '1 s')")
+mark, olga = register("mark", ["merchant"]), register("olga")
+SKU = product(mark, 1000, 100)["skus"][0]["id"]
+SALE = f"/v1/sales/{mark.post('/v1/sales', {'sku_id': SKU, 'price': 500, 'quantity': 3, 'per_account_limit': 3, 'starts_at': '2026-01-01T00:00:00Z', 'ends_at': '2099-01-01T00:00:00Z'}).json()['id']}"
+mark.post(SALE + "/preheat")
+worker = workers(int(open(os.environ["HF_WORKER_PID"]).read()))
+
+
+def place():
+    return olga.post("/v1/orders", {"items": [{"sku_id": SKU, "quantity": 1}]}, headers=key()).json()["id"]
+
+
+def buy():
+    ticket = olga.post(SALE + "/tickets").json()["ticket"]
+    return olga.post(SALE + "/purchases", {"ticket": ticket, "quantity": 1}, headers=key())
+
+
+def pay(order, method="test_approve"):
+    return olga.post(f"/v1/orders/{order}/payments", {"provider": "simulated", "method": method}, headers=key())
+
+
+def order(id_):
+    return olga.get(f"/v1/orders/{id_}").json()
+
+
+def ends(payment, state, seconds=SOON):
+    return within(seconds, lambda: olga.get(f"/v1/payments/{payment}").json()["state"] == state)
+
+
+def stock():
+    s = mark.get(f"/v1/skus/{SKU}/stock").json()
+    return s["available"], s["held"], s["sold"]
+
+
+# An order, and a purchase in a sale.
+for what, bought in (("an order", place()), ("a purchase in a sale", buy().json()["id"])):
+    begun = time.monotonic()
+    answer = pay(bought)
+    t.ok(answer.status == 202 and answer.json()["state"] == "capturing", f"{what}: its payment is under way", answer)
+    t.ok(within(10, lambda: order(bought)["status"] == "paid"), f"{what} is paid", order(bought))
+    t.ok(time.monotonic() - begun <= SOON, f"{what}: within {SOON} s", time.monotonic() - begun)
+    seen = olga.get(f"/v1/payments/{answer.json()['id']}").json()
+    t.equal((seen["state"], seen["captured"]), ("captured", seen["amount"]), f"{what}: the money is there")
+    t.equal([e["to"] for e in order(bought)["history"]], ["paid"], f"{what}: once")
+
+# Each card.
+for method, state, status in [("test_approve", "captured", "paid"), ("test_timeout", "captured", "paid"), ("test_webhook_twice", "captured", "paid"),
+                              ("test_decline", "declined", "pending_payment"), ("test_insufficient_funds", "declined", "pending_payment"),
+                              ("test_stolen", "declined", "pending_payment"), ("test_silent", "unknown", "pending_payment")]:
+    bought = place()
+    payment = pay(bought, method).json()["id"]
+    t.ok(ends(payment, state, 8), f"{method}: {state}", olga.get(f"/v1/payments/{payment}").json())
+    t.equal(order(bought)["status"], status, f"{method}: the order is {status}")
+    entry = psql(f"SELECT state, count(*) FROM holdfast.simulated_statement WHERE key LIKE '%{payment}%' GROUP BY state")
+    t.equal(entry, {"captured": "succeeded|1", "declined": "declined|1", "unknown": "pending|1"}[state], f"{method}: so says the provider, who was asked for one thing")
+    if state == "declined":
+        t.ok(pay(bought).status == 202 and within(10, lambda: order(bought)["status"] == "paid"), f"{method}: another card pays it", order(bought))
+
+# Refunded.
+payment = order(bought := place()) and pay(bought).json()["id"]
+ends(payment, "captured")
+mark.post(f"/v1/payments/{payment}/refunds", {"amount": 400}, headers=key())
+t.ok(within(10, lambda: olga.get(f"/v1/payments/{payment}").json()["refunded"] == 400), "a refund is made as well")
+
+# Nobody pays.
+psql("UPDATE shop.order_setting SET pay_within = '1 second'")
+before = stock()
+unpaid, last = place(), buy().json()["id"]
+t.equal(stock()[:2], (before[0] - 1, before[1] + 1), "units of an order are held")
+t.ok(within(10, lambda: order(unpaid)["status"] == "cancelled"), "an order that nobody pays for is cancelled", order(unpaid))
+t.ok(within(10, lambda: stock()[:2] == before[:2]), "and its unit is on sale again", stock(), before)
+t.ok(within(10, lambda: order(last)["status"] == "cancelled"), "so is one of a sale", order(last))
+psql("UPDATE shop.order_setting SET pay_within = '15 minutes'")
+again = [answer.json()["id"] for answer in (buy(), buy()) if answer.status == 201]
+t.equal(len(again), 2, "the sale has its unit again")
+
+# No worker for a while.
+for pid in worker:
+    os.kill(pid, signal.SIGSTOP)
+try:
+    took, paid = [], []
+    for _ in range(20):
+        bought, begun = place(), time.monotonic()
+        answer = pay(bought)
+        took.append(time.monotonic() - begun)
+        paid.append((bought, answer.status))
+    time.sleep(0.3)
+    t.equal({status for _, status in paid}, {202}, "without a worker payments are taken all the same")
+    t.ok(max(took) < 1, "as quickly as ever", took)
+    t.equal({order(bought)["status"] for bought, _ in paid}, {"pending_payment"}, "and wait")
+finally:
+    for pid in worker:
+        os.kill(pid, signal.SIGCONT)
+t.ok(within(10, lambda: {order(bought)["status"] for bought, _ in paid} == {"paid"}), "until there is one again")
+t.equal(broken(), ("", ""), "money and goods add up")
+psql("SELECT holdfast.add_provider('simulated')")
