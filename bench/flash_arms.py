@@ -111,7 +111,7 @@ class Arm:
 
     name = what = None
     mode, status = 'purchase', 201
-    ours = False  # whether the shop's invariants are at stake
+    ours = False  # whether the application's invariants are at stake
     units = UNITS
 
     def __init__(self, bench):
@@ -167,12 +167,12 @@ class Arm:
         if sold is not None and sold != told:
             problems.append(f'{told} were told that they have bought, {sold} have')
         if self.ours:
-            problems += broken_invariants()
+            problems += broken_invariants('holdfast.verify()')
         return problems
 
 
-def broken_invariants():
-    return [f'{table} is not empty' for table in ('holdfast.verify()', 'shop.verify()') if sql(f'SELECT count(*) FROM {table}') != '0']
+def broken_invariants(*tables):
+    return [f'{table} is not empty' for table in tables if sql(f'SELECT count(*) FROM {table}') != '0']
 
 
 class Noop(Arm):

@@ -69,7 +69,7 @@ def overload(options, bench, runs):
         if name == 'overload':
             result['refused_p99_ms'] = said['latency_refused_us']['p99'] / 1000
     result['p99_ratio'] = round(result['overload_p99_ms'] / result['capacity_p99_ms'], 2)
-    problems += flash_arms.broken_invariants()
+    problems += flash_arms.broken_invariants('holdfast.verify()', 'shop.verify()')
     return {**result, **({'problems': problems} if problems else {})}
 
 

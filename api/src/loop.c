@@ -22,7 +22,7 @@
 #include <time.h>
 
 #define HEARTBEAT	  500 /* milliseconds: as often as Kore looks at its time-outs */
-#define CALLBACKS_MAX 16
+#define CALLBACKS_MAX 32
 
 /* A timer that runs once. */
 typedef struct Later

@@ -107,9 +107,9 @@ hf_ticket_sign(char ticket[HF_TICKET_MAX + 1], int64_t account, int64_t sale, in
 }
 
 /*
- * Judges a ticket that this account has shown for this sale: it must be, character by character, the
- * one that they would get.  Says that it has expired only of one that was theirs, and takes as long
- * for all that are of the same key.
+ * Judges a ticket that this account has shown for this sale: it must be, character by character,
+ * the one that they would get.  Says that it has expired only of one that was theirs, and takes as
+ * long for all that are of the same key.
  */
 HfTicketVerdict
 hf_ticket_check(const HfText *ticket, int64_t account, int64_t sale)

@@ -265,8 +265,8 @@ find_key(const HfText *token)
 }
 
 /*
- * Is the token signed with this key, in just the characters that we would write?  `length` is that of
- * what is signed: header, dot, payload.
+ * Is the token signed with this key, in just the characters that we would write?  `length` is that
+ * of what is signed: header, dot, payload.
  */
 static bool
 is_signed(const HfText *token, size_t length, const Key *with)

@@ -2,12 +2,12 @@
  * token_claims.c
  *		The claims of access tokens (RFC 7519, section 4), once their signature was found good.
  *
- * Nearly all tokens are our own, whose claims stand in one order and without blanks, as libjwt writes
- * them.  Those are read without a parser, because in a sale each buyer comes with a token that was
- * not seen before.
+ * Nearly all tokens are our own, whose claims stand in one order and without blanks, as libjwt
+ * writes them.  Those are read without a parser, because in a sale each buyer comes with a token
+ * that was not seen before.
  *
- * Invariants: what is read that way is exactly what reading the JSON would give, or else the JSON is
- * read.  That is strict: no claim twice, each of its type, issuer and audience ours.
+ * Invariants: what is read that way is exactly what reading the JSON would give, or else the JSON
+ * is read.  That is strict: no claim twice, each of its type, issuer and audience ours.
  */
 #include "token_claims.h"
 #include "config.h"

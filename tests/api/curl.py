@@ -84,7 +84,6 @@ def readme(base, begin, before="", change=("", "")):
     last = block[block.index("curl -i"):]
     lines = before + block + "printf '\\n=====\\n'\n" + last + "printf '\\n=====\\n'\n" + last.replace(*change)
     texts = shell(lines.replace("http://127.0.0.1:8080", base)).replace("\r\n", "\n").split("\n=====\n")
-    print("# DEBUG", repr(texts), file=__import__("sys").stderr)
     return block[:block.index("curl -i")], [headed(text[max(text.find("HTTP/1.1"), 0):].strip("\n")) for text in texts]
 
 
@@ -98,7 +97,7 @@ def printed(base):
             if line.startswith("Ctrl-C"):
                 break
         os.killpg(greeter.pid, signal.SIGTERM)
-    text = shell(textwrap.dedent(re.search(r"search, and order:\n(.*?)\nBeside it", said, re.S).group(1)))
+    text = shell(textwrap.dedent(re.search(r"search, and order:\n(.*?)\n(The worker|Beside it)", said, re.S).group(1)))
     bodies, decoder = [], json.JSONDecoder()
     while text.strip().startswith("{"):
         body, end = decoder.raw_decode(text.strip())

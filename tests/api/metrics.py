@@ -12,7 +12,7 @@ import subprocess
 import time
 import uuid
 
-from api import Client, Tap, product, psql, register, workers
+from api import Client, Tap, key, product, psql, register, workers
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 REQUESTS, DURATIONS = "holdfast_http_requests_total", "holdfast_http_request_duration_seconds"
@@ -21,11 +21,13 @@ PRODUCT = ("GET", "/v1/products/{id}")
 # What the application counts itself, by type. What the shop does is in shop.metric_families().
 OWN = {
     "counter": """cache_off_reads cache_reads database_batches database_reconnects database_refused database_statements
-        database_statements_lost http_clients_left http_framing_refused http_requests http_requests_timed_out log_lines_lost
-        password_hashes password_hashes_refused rate_limit_local_checks rate_limited redis_commands redis_commands_lost
-        redis_reconnects""",
+        database_statements_lost http_clients_left http_framing_refused http_requests http_requests_timed_out live_events
+        live_watchers_dropped log_lines_lost password_hashes password_hashes_refused purchase_batches purchase_lines
+        purchase_splits purchases_refused purchases_refused_from_memory rate_limit_local_checks rate_limited redis_commands
+        redis_commands_lost redis_reconnects sale_live_reads ticket_local_checks tickets tickets_refused""",
     "gauge": """cache_near_bytes cache_near_entries database_connections database_statements_waiting http_connections
-        http_requests_open password_hashes_waiting workers workers_with_cache workers_with_redis""",
+        http_requests_open live_watchers password_hashes_waiting purchases_waiting sales_known workers workers_with_cache
+        workers_with_redis""",
     "histogram": "http_request_duration_seconds",
 }
 t = Tap()
@@ -96,8 +98,11 @@ t.equal(used - known, set(), "no alert speaks of a family that is not there")
 t.equal(figures.sum("holdfast_workers"), 2, "both workers are there")
 for name in ("process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"):
     t.ok(all(figures.sum(name, worker=w) > 0 for w in "12"), f"with {name} of each", figures.text)
-t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in ("read", "write", "slow")), "connections to the database are up")
+t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in ("read", "write", "slow", "purchase")), "connections to the database are up")
 t.equal(figures.sum("holdfast_invalidation_state"), 1, "invalidation is in one state")
+
+manual = open(f"{ROOT}/docs/operations.md", encoding="utf-8").read()
+t.equal({n for n in figures.types if re.match("holdfast_(purchase|ticket|live|sale)", n) and f"`{n}" not in manual}, set(), "of each that is about sales the manual says what it means")
 
 # Counts rise by what was requested, over many connections and so both workers.
 lines = len(log_lines())
@@ -162,3 +167,17 @@ t.equal(len({line["id"] for line in written}), len(written), "each with an id of
 t.ok(all(line["account"] == seller.id for line in written if line.get("route") == "/v1/me"), "and whose it was")
 log = open(os.environ["HF_API_LOG"], errors="replace").read()
 t.ok(seller.token not in log and seller.refresh not in log and name not in log and "correct horse" not in log, "no token, no query, no password is in it")
+
+# A sale.
+buyer = register("buyer")
+body = {"sku_id": thing["skus"][0]["id"], "price": 500, "quantity": 1, "per_account_limit": 1, "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2099-01-01T00:00:00Z"}
+sale = f"/v1/sales/{seller.post('/v1/sales', body).json()['id']}"
+seller.post(sale + "/preheat")
+before = Figures()
+tickets = [who.post(sale + "/tickets") for who in (buyer, buyer, seller)]
+bought = [buyer.post(sale + "/purchases", {"ticket": tickets[0].json()["ticket"], "quantity": 1}, headers=key()).status for _ in range(2)]
+names = ("tickets_total", "tickets_refused_total", "purchase_batches_total", "purchase_lines_total", "purchase_splits_total", "purchases_refused_total", "purchases_waiting")
+wanted = [2, 0, 2, 2, 0, 0, 0]
+after = settled(lambda f: [f.sum("holdfast_" + n) - before.sum("holdfast_" + n) for n in names] == wanted)
+t.equal((bought[0], [after.sum("holdfast_" + n) - before.sum("holdfast_" + n) for n in names]), (201, wanted), "tickets that are given, and purchases, are counted once each")
+t.ok(after.sum("holdfast_sales_known") >= 1 and after.sum("holdfast_sale_live_reads_total") > 0, "and so is what is known of the sale")

@@ -38,7 +38,7 @@ def left(sale):
     return answer["state"], answer["left"]
 
 
-def soon(sale, what, who, code, status):
+def is_told(sale, what, who, code, status):
     """Whether tickets, or purchases without one, are refused so: that a sale is open may be news of a second ago."""
     body = {"ticket": "none", "quantity": 1} if what == "purchases" else None
     return within(2, lambda: why_no_problem(who.post(f"{sale}/{what}", body, headers=key()), code, status) is None)
@@ -119,7 +119,7 @@ t.equal(left(crowd), ("sold_out", 0), "then the sale is sold out")
 # Sold out.
 late = register("late")
 for what in ("tickets", "purchases"):
-    t.ok(soon(crowd, what, late, "sold_out", 410), f"sold out: no {what}")
+    t.ok(is_told(crowd, what, late, "sold_out", 410), f"sold out: no {what}")
 one = won[0].json()["id"]
 owner = next(who for who in buyers if who.get(f"/v1/orders/{one}").status == 200)
 owner.post(f"/v1/orders/{one}/cancel")
@@ -149,7 +149,7 @@ mark.post(f"/v1/products/{hidden['id']}/publish")
 t.equal(buy(sale).status, 201, "until it is again")
 mark.post(sale + "/close")
 for what in ("tickets", "purchases"):
-    t.ok(soon(sale, what, otto, "sale_closed", 410), f"closed: no {what}")
+    t.ok(is_told(sale, what, otto, "sale_closed", 410), f"closed: no {what}")
 late_sale = new_sale(2, 1)
 psql(f"UPDATE shop.sale SET ends_at = clock_timestamp() - interval '1 second' WHERE id = {late_sale.split('/')[-1]}")
 t.equal((buy(late_sale).code, left(late_sale)), ("sale_closed", ("closed", 0)), "a sale ends by the clock")

@@ -167,11 +167,13 @@ $$;
 CREATE FUNCTION call(p_route text, p_actor text, p_arguments text, OUT status integer, OUT state text, OUT pointer text, OUT message text) LANGUAGE plpgsql AS $$
 DECLARE
     body text;
+    verdict text := '00000';
 BEGIN
-    EXECUTE format('SELECT (r).status, (r).body FROM (SELECT rest.%I(%s) AS r OFFSET 0) AS r', p_route,
-        concat_ws(', ', literal(p_actor, (SELECT p.proargtypes[0] FROM pg_proc AS p WHERE p.proname = p_route AND p.pronamespace = 'rest'::regnamespace)), nullif(p_arguments, ''))) INTO status, body;
-    IF body ~ 'internal_error' THEN
-        RAISE EXCEPTION USING ERRCODE = 'T0001', MESSAGE = body;
+    EXECUTE format(CASE p_route WHEN 'sale_purchase_batch' THEN 'SELECT 201, (r).body, (r).verdict, (r).pointer' ELSE 'SELECT (r).status, (r).body, ''00000'', NULL' END
+            || ' FROM (SELECT rest.%I(%s) AS r OFFSET 0) AS r', p_route,
+        concat_ws(', ', literal(p_actor, (SELECT p.proargtypes[0] FROM pg_proc AS p WHERE p.proname = p_route AND p.pronamespace = 'rest'::regnamespace)), nullif(p_arguments, ''))) INTO status, body, verdict, pointer;
+    IF verdict <> '00000' THEN
+        RAISE EXCEPTION USING ERRCODE = verdict, COLUMN = coalesce(pointer, ''), MESSAGE = 'a verdict';
     ELSIF status < 400 THEN
         RAISE EXCEPTION USING ERRCODE = 'T0000', MESSAGE = status;
     END IF;
