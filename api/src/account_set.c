@@ -4,9 +4,9 @@
  *
  * A hash table with open addressing; 0, which is nobody's account, marks a free place.
  *
- * Invariants: at least a quarter of the places is free, so that every search ends, and ends soon.  A
- * set has 8 to 22 bytes for each account, and never more places than its bound needs.  Ids come from
- * the database, not from clients, so nobody can choose those that collide.
+ * Invariants: at least a quarter of the places is free, so that every search ends, and ends soon.
+ * A set has 8 to 22 bytes for each account, and never more places than its bound needs.  Ids come
+ * from the database, not from clients, so nobody can choose those that collide.
  */
 #include "account_set.h"
 

@@ -4,9 +4,10 @@
  *
  * Counts collect here and are sent together, one statement at a time.
  *
- * Invariants: a count is sent once.  What cannot be sent is kept.  Of what was sent and not answered
- * nothing is known, and the log says so: to send it again might count it twice.  There are STOCKS
- * counts at most; whoever comes when all are taken and none can be sent is counted as lost.
+ * Invariants: a count is sent once.  What cannot be sent is kept.  Of what was sent and not
+ * answered nothing is known, and the log says so: to send it again might count it twice.  There
+ * are STOCKS counts at most; whoever comes when all are taken and none can be sent is counted as
+ * lost.
  */
 #include "demand.h"
 

@@ -2,9 +2,10 @@
  * purchase.c
  *		Purchases in sales: all that wait are one statement.
  *
- * A purchase is a line.  Lines that arrive while a batch is under way collect, in the order of their
- * arrival; when a connection of the lane is free, the next batch takes them all.  There is no timer:
- * a lone line goes with the next pass of the loop, and the batches grow by themselves with the load.
+ * A purchase is a line.  Lines that arrive while a batch is under way collect, in the order of
+ * their arrival; when a connection of the lane is free, the next batch takes them all.  There is
+ * no timer: a lone line goes with the next pass of the loop, and the batches grow by themselves
+ * with the load.
  *
  * Lines do not depend on each other: what is wrong with one is its own verdict.  A batch that fails
  * as a whole is sent again by halves, so that in the end only the line fails that was to blame.  A
