@@ -77,6 +77,7 @@ static const Setting settings[] = {
 	{"pid_file", ANY_LAUNCHER},
 	{"purchase_batch", KIND_NUMBER, AT(purchase_batch), "256", 1, 1000},
 	{"purchase_queue", KIND_NUMBER, AT(purchase_queue), "2000", 1, 100000},
+	{"purchase_wait", KIND_TIME, AT(purchase_wait), "150ms", 1, 60 * SECOND},
 	{"redis", KIND_TEXT, AT(redis), NULL, 0, 0},
 	{"redis_timeout", KIND_TIME, AT(redis_timeout), "250ms", 10, 10 * SECOND},
 	{"refresh_ttl", KIND_TIME, AT(refresh_ttl), "30d", 60 * SECOND, UINT32_MAX},

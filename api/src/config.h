@@ -72,6 +72,7 @@ typedef struct HfConfig
 	unsigned ticket_ttl;
 	unsigned purchase_batch; /* lines */
 	unsigned purchase_queue;
+	unsigned purchase_wait;
 	unsigned live_watchers;
 	unsigned live_heartbeat;
 

@@ -14,8 +14,10 @@
  *
  * Invariants: lines of a worker are as many as purchase_queue at most, waiting or under way.  A
  * line holds its request and is answered once.  Nobody is sent whose client has left or was
- * answered meanwhile.  Without a connection for PATIENCE whoever waits is told so.  A worker that
- * dies with lines leaves no more than what the database knows, which the key finds.
+ * answered meanwhile.  Nobody is let in behind a line that has waited for purchase_wait, so that
+ * when there are more than can be served, those who are let in do not wait without end and the
+ * others know at once.  Without a connection for PATIENCE whoever waits is told so.  A worker
+ * that dies with lines leaves no more than what the database knows, which the key finds.
  */
 #include "kore.h"
 
@@ -39,6 +41,7 @@ typedef struct Line
 {
 	STAILQ_ENTRY(Line) link;
 	HfRequest *request;
+	uint64_t since; /* hf_loop_now() */
 	int64_t sale;
 	int64_t quantity;
 	char key[KEY_MAX + 1];
@@ -370,22 +373,34 @@ hf_purchase_start(void)
 	return true;
 }
 
+/* Are there more than can be served?  Then who comes last is better told at once. */
+static bool
+is_full(void)
+{
+	const Line *first = STAILQ_FIRST(&arrived);
+
+	return STAILQ_EMPTY(&spare) ||
+		(first != NULL && hf_loop_now() - first->since > hf_config.purchase_wait);
+}
+
 void
 hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantity)
 {
-	Line *line = STAILQ_FIRST(&spare);
+	Line *line;
 	HfPgState lane;
 
 	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
-	if (line == NULL || lane.up == 0 || !hf_problem_loaded())
+	if (is_full() || lane.up == 0 || !hf_problem_loaded())
 	{
 		hf_metrics_add(HF_METRIC_PURCHASES_FULL, 1);
 		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
 		return;
 	}
+	line = STAILQ_FIRST(&spare);
 	STAILQ_REMOVE_HEAD(&spare, link);
 	lines++;
 	line->request = request;
+	line->since = hf_loop_now();
 	line->sale = sale;
 	line->quantity = quantity;
 	hf_text_copy(line->key, sizeof(line->key), key);

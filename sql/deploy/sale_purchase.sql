@@ -75,16 +75,16 @@ COMMENT ON FUNCTION shop.settle_buyers(bigint[], bigint[]) IS
 
 CREATE FUNCTION shop.purchase_frame(p_merchant bigint, p_sale bigint, p_sku bigint, p_product bigint, p_code text, p_title text,
                                     p_price bigint, p_currency text, p_placed_at timestamptz, p_pay_by timestamptz) RETURNS text[]
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT ARRAY['{"id":"',
-            concat('","status":"pending_payment","merchant_id":"', p_merchant, '","items":[{"line":1,"sku_id":"', p_sku, '","product_id":"', p_product,
-                   '","code":', to_json(p_code), ',"title":', to_json(p_title), ',"quantity":'),
-            concat(',"unit_price":', p_price, ',"amount":'),
-            ',"returned":0}],"total":',
-            concat(',"currency":', to_json(p_currency), ',"placed_at":', to_json(shop.json_time(p_placed_at)),
-                   ',"expires_at":', to_json(shop.json_time(p_pay_by)), ',"sale_id":"', p_sale, '","channel":null,"reference":null}')];
-    END;
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY['{"id":"',
+        concat('","status":"pending_payment","merchant_id":"', p_merchant, '","items":[{"line":1,"sku_id":"', p_sku, '","product_id":"', p_product,
+               '","code":', to_json(p_code), ',"title":', to_json(p_title), ',"quantity":'),
+        concat(',"unit_price":', p_price, ',"amount":'),
+        ',"returned":0}],"total":',
+        concat(',"currency":', to_json(p_currency), ',"placed_at":', to_json(shop.json_time(p_placed_at)),
+               ',"expires_at":', to_json(shop.json_time(p_pay_by)), ',"sale_id":"', p_sale, '","channel":null,"reference":null}')];
+END $$;
 COMMENT ON FUNCTION shop.purchase_frame(bigint, bigint, bigint, bigint, text, text, bigint, text, timestamptz, timestamptz) IS
 'What all orders of a sale that were placed in one moment have in common, as JSON that shop.purchase_body() completes.';
 

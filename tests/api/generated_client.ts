@@ -149,6 +149,36 @@ async function list(merchant: Client, customer: Client, sku: string, first: Orde
   ok(sold.data.items.length === 5, "the merchant lists what was ordered from him");
 }
 
+async function rush(merchant: Client, customer: Client, sku: string): Promise<void> {
+  const body = { sku_id: sku, price: 500, quantity: 2, per_account_limit: 1, starts_at: "2026-01-01T00:00:00Z", ends_at: "2099-01-01T00:00:00Z" };
+  const made = await api.saleCreate({ client: merchant, body, throwOnError: true });
+  const path = { id: made.data.id };
+  const hot = await api.salePreheat({ client: merchant, path, throwOnError: true });
+  ok(hot.data.ready && hot.data.checks.length > 0 && hot.data.sale.state === "open", "the merchant preheats a sale");
+  const drawn = await api.saleTicket({ client: customer, path, throwOnError: true });
+  const none = await api.salePurchase({ client: customer, path, headers: key(), body: { ticket: drawn.data.ticket.toLowerCase(), quantity: 1 } });
+  ok(is(none.error, 403, "invalid_ticket", "/ticket"), "without a good ticket nobody buys");
+  // @ts-expect-error The contract wants a ticket.
+  const without = await api.salePurchase({ client: customer, path, headers: key(), body: { quantity: 1 } });
+  ok(is(without.error, 422, "missing_field", "/ticket"), "a purchase without a ticket does not compile, and is refused");
+  const intent = key();
+  const bought = await api.salePurchase({ client: customer, path, headers: intent, body: { ticket: drawn.data.ticket, quantity: 1 }, throwOnError: true });
+  ok(bought.response.status === 201 && bought.data.total === 500, "the customer draws one, and buys");
+  const again = await api.salePurchase({ client: customer, path, headers: intent, body: { ticket: drawn.data.ticket, quantity: 1 }, throwOnError: true });
+  ok(again.data.id === bought.data.id && again.response.headers.get("Idempotency-Replayed") === "true", "once");
+  const enough = new AbortController();
+  const { stream } = await api.saleEvents({ client: anyone, path, signal: enough.signal });
+  let seen = "";
+  for await (const event of stream) {
+    seen = JSON.stringify(event);
+    if (seen.includes('"left":1')) {
+      break;
+    }
+  }
+  enough.abort();
+  ok(seen.includes('"state":"open"'), "and whoever watches sees what is left");
+}
+
 async function leave(merchant: Client, product: Product, order: Order, refreshToken: string): Promise<void> {
   const shipped = await api.orderShip({ client: merchant, path: { id: order.id }, throwOnError: true });
   ok(shipped.data.status === "shipped", "the merchant ships");
@@ -171,6 +201,7 @@ async function main(): Promise<void> {
   const first = await order(customer, sku);
   await pay(customer, first);
   await list(merchant, customer, sku, first);
+  await rush(merchant, customer, sku);
   await leave(merchant, product, first, refreshToken);
 }
 

@@ -139,7 +139,7 @@ domain * {{
         return state["left"] == 0 and state["accepted"] == state["answered"]
 
     def is_up(self):
-        return self.state()["up"] == [2, 4, 1]
+        return self.state()["up"] == [2, 4, 1, 2]
 
     def log(self):
         with open(self.log_name, encoding="utf-8") as log:
@@ -219,7 +219,7 @@ def accounts(api, what):
     state = api.state()
     ok(state["accepted"] == state["answered"] and state["twice"] == 0 and
        state["answered"] == state["rows"] + state["refused"] + state["lost"] and
-       state["waiting"] == [0, 0, 0] and state["lost"] == state["lost_counted"],
+       state["waiting"] == [0] * 4 and state["lost"] == state["lost_counted"],
        f"{what}, every accepted statement has exactly one answer", state)
     return state
 
@@ -295,6 +295,15 @@ def check_full(api):
     answers = api.send("slow", "sleep", *values)
     equal([answers.count("rows 1 "), answers.count("full")], [32, 28],
           "a lane accepts as many statements as its queue has room for")
+    begin = time.monotonic()
+    equal(sorted(api.send("purchase", "sleep", 0.2, 0.2, 0.2)), ["full", "rows 1 ", "rows 1 "],
+          "that of purchases as many as it has connections")
+    ok(time.monotonic() - begin < 0.4, "each of which runs alone", time.monotonic() - begin)
+    begin = time.monotonic()
+    equal(api.send("purchase", "sleep", 5), ["refused 57014"], "and the server ends one")
+    took = time.monotonic() - begin
+    ok(TIMEOUT * 0.3 < took < TIMEOUT * 0.8,
+       "so early that there is time for another", took)
 
 
 def check_stale(api):
@@ -333,8 +342,8 @@ def recover(api, what, limit):
        api.log()[-600:])
     print(f"# {what}: up after {took or -1:.2f} s")
     wait_for(api.is_quiet, 20)
-    answers = [api.send(lane, "one", 1) for lane in ("read", "write", "slow")]
-    equal(answers, [["rows 1 2"]] * 3, f"{what}, every lane answers again")
+    answers = [api.send(lane, "one", 1) for lane in ("read", "write", "slow", "purchase")]
+    equal(answers, [["rows 1 2"]] * 4, f"{what}, every lane answers again")
 
 
 def check_terminated(api):
@@ -349,7 +358,7 @@ def check_terminated(api):
         " WHERE application_name = 'holdfast_api'")
     thread.join()
     equal(sleeper, [["lost"]], "a write whose backend is terminated is lost")
-    equal(len(pids), 7, "there was a backend for each connection")
+    equal(len(pids), 9, "there was a backend for each connection")
     recover(api, "after pg_terminate_backend", 3)
     accounts(api, "after pg_terminate_backend")
     probe.end()
@@ -446,17 +455,17 @@ def check_crowded(directory):
     api.stop()
     state_line = api.log().splitlines()[-1]
     ok(api.log().count("database_lost") <= 6, "and does not say it again and again", api.log())
-    ok("stopped accepted=3 answered=3" in api.log(), "a worker ends when told to", state_line)
+    ok("stopped accepted=4 answered=4" in api.log(), "a worker ends when told to", state_line)
 
 
 def check_unprepared(directory):
     sql("ALTER FUNCTION pg_test_changing RENAME TO pg_test_gone")
     api = Api(directory)
     time.sleep(1.0)
-    equal([api.state()["up"], api.send("read", "one", 1)], [[0, 0, 0], ["full"]],
+    equal([api.state()["up"], api.send("read", "one", 1)], [[0, 0, 0, 0], ["full"]],
           "no connection is up while a statement cannot be prepared")
     log = api.log()
-    ok("cannot prepare changing" in log and log.count("database_lost") == 3,
+    ok("cannot prepare changing" in log and log.count("database_lost") == 4,
        "the log says which, once a lane", log)
     sql("ALTER FUNCTION pg_test_gone RENAME TO pg_test_changing")
     recover(api, "after the function is there", 5)
@@ -469,7 +478,7 @@ def check_read_only(directory):
         os.environ["PGHOST"], os.environ["PGPORT"], os.environ["PGDATABASE"])
     api = Api(directory, CONNINFO=conninfo)
     time.sleep(0.5)
-    equal(api.state()["up"], [0, 0, 0], "a server that only reads is not connected to")
+    equal(api.state()["up"], [0, 0, 0, 0], "a server that only reads is not connected to")
     sql("ALTER ROLE tester RESET default_transaction_read_only")
     recover(api, "after it writes again", 5)
     ok("shown" not in api.log(), "no password is in the log", api.log())
@@ -528,7 +537,7 @@ def prepare_database():
 def check_all(directory):
     api = Api(directory)
     wait_for(api.is_up)
-    equal(api.state()["up"], [2, 4, 1], "the lanes have the connections that are configured")
+    equal(api.state()["up"], [2, 4, 1, 2], "the lanes have the connections that are configured")
     for check in (check_answers, check_groups, check_writes, check_lanes, check_full, check_stale,
                   check_memory, check_read_again, check_terminated, check_killed, check_frozen,
                   check_restarted):

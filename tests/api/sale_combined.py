@@ -3,7 +3,7 @@
 is its own, a batch that fails as a whole is sent again by halves, one whose connection is lost is sent again and buys
 nothing twice, a full queue says so, and without a database whoever waits is told. Runs within tools/with-api. TAP.
 """
-# with-api: --workers 1 --conf 'purchase_batch = 16' --conf 'purchase_queue = 40' --conf 'request_timeout = 4s'
+# with-api: --workers 1 --conf 'purchase_batch = 16' --conf 'purchase_queue = 40' --conf 'purchase_wait = 800ms' --conf 'request_timeout = 8s'
 import re
 import threading
 import time
@@ -161,6 +161,23 @@ refused = [a for a in answers if a.status == 503]
 t.equal(len(refused), len(answers) + 2 - 40, "beyond the queue's room purchases are refused")
 t.ok(all(why_no_problem(a, "unavailable", 503) is None and int(a.headers["retry-after"]) > 0 for a in refused), "  at once, with a time to come again", *refused[:2])
 t.ok(all(a.status == 201 for a in answers if a.status != 503), "  and the others are bought")
+
+# A queue that does not move.
+holding = hold(2, first.id, second.id)
+answers = []
+stuck = [threading.Thread(target=lambda who=who: answers.append(sale.buy(who))) for who in (first, second, buyers[2])]
+for thread in stuck:
+    thread.start()
+    time.sleep(0.2)
+time.sleep(0.8)
+began = time.monotonic()
+answer = sale.buy(buyers[3])
+t.ok(why_no_problem(answer, "unavailable", 503) is None and int(answer.headers["retry-after"]) > 0, "behind somebody who has waited for long nobody is let in", answer)
+t.ok(time.monotonic() - began < 0.5, "  and knows it at once", time.monotonic() - began)
+holding.join()
+for thread in stuck:
+    thread.join()
+t.equal([a.status for a in answers], [201] * 3, "  those who were let in buy")
 
 # A client that leaves before its line is sent buys nothing; one that leaves later has bought.
 count = sale.orders()

@@ -53,7 +53,11 @@ class Person:
     """An account, with an access token and the tickets that it has drawn."""
 
     def __init__(self, account, token):
-        self.account, self.token, self.tickets = account, token, {}
+        self.account, self.token, self.tickets, self.drawn = account, token, {}, {}
+
+    def is_late(self, sale, ttl):
+        """Whether the ticket may have expired meanwhile."""
+        return time.monotonic() > self.drawn.get(sale.id, 0) + ttl
 
 
 class People:
@@ -200,10 +204,10 @@ class Square:
     async def draw(self, person, sale, patience=10):
         """A ticket; None if there is none, because nothing is left."""
         end = time.monotonic() + patience
-        while time.monotonic() < end:
+        while (begun := time.monotonic()) < end:
             answer = await self.ask("ticket", "POST", sale.path + "/tickets", person)
             if answer is not None and answer.status == 201:
-                person.tickets[sale.id] = answer.json()["ticket"]
+                person.tickets[sale.id], person.drawn[sale.id] = answer.json()["ticket"], begun
                 return person.tickets[sale.id]
             if answer is not None and answer.status == 410:
                 return None
@@ -231,10 +235,12 @@ class Square:
         return self.note(person, sale, key, quantity, begun, answer)
 
     async def insist(self, person, sale, key, quantity=1, patience=60):
-        """The same with this key until it is answered, as a real client does."""
+        """The same with this key until it is answered, as a real client does: with a new ticket, if the old one has expired."""
         end = time.monotonic() + patience
         while True:
             answer = await self.buy(person, sale, key, quantity)
+            if answer is not None and answer.code == "invalid_ticket" and await self.draw(person, sale):
+                continue
             if answer is not None and answer.status != 503 or time.monotonic() > end:
                 return answer
             await asyncio.sleep(min(float(answer.headers.get("retry-after", 0.1)), 1) if answer is not None else 0.1)

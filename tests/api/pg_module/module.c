@@ -127,6 +127,7 @@ kore_parent_configure(int argc, char **argv)
 	hf_config = (HfConfig){.database_read_connections = setting("READ", 2),
 						   .database_write_connections = setting("WRITE", 4),
 						   .database_slow_connections = setting("SLOW", 1),
+						   .database_purchase_connections = setting("PURCHASE", 2),
 						   .database_read_queue = setting("QUEUE", 2000),
 						   .database_write_queue = setting("QUEUE", 500),
 						   .database_slow_queue = setting("QUEUE", 32),
@@ -282,9 +283,9 @@ find(const char *name, const char *const *names, size_t n)
 static int
 find_lane(const char *name)
 {
-	static const char *const names[] = {"read", "write", "slow"};
+	static const char *const names[HF_PG_LANES] = {"read", "write", "slow", "purchase"};
 
-	return name != NULL ? find(name, names, 3) : -1;
+	return name != NULL ? find(name, names, HF_PG_LANES) : -1;
 }
 
 static int
@@ -365,13 +366,13 @@ answer_state(struct http_request *http)
 	snprintf(text, sizeof(text),
 			 "{\"accepted\":%lu,\"answered\":%lu,\"twice\":%lu,\"rows\":%lu,\"refused\":%lu,"
 			 "\"lost\":%lu,\"full\":%lu,\"left\":%u,\"stall\":%lu,\"memory\":%zu,"
-			 "\"up\":[%u,%u,%u],\"waiting\":[%u,%u,%u],\"statements\":%lu,\"batches\":%lu,"
+			 "\"up\":[%u,%u,%u,%u],\"waiting\":[%u,%u,%u,%u],\"statements\":%lu,\"batches\":%lu,"
 			 "\"lost_counted\":%lu,\"reconnects\":%lu}",
 			 accepted, answered, twice, ends[HF_PG_ROWS], ends[HF_PG_REFUSED], ends[HF_PG_LOST],
 			 full, flood.left, stall, memory.uordblks, state[0].up, state[1].up, state[2].up,
-			 state[0].waiting, state[1].waiting, state[2].waiting, metrics[HF_METRIC_PG_STATEMENTS],
-			 metrics[HF_METRIC_PG_BATCHES], metrics[HF_METRIC_PG_LOST],
-			 metrics[HF_METRIC_PG_RECONNECTS]);
+			 state[3].up, state[0].waiting, state[1].waiting, state[2].waiting, state[3].waiting,
+			 metrics[HF_METRIC_PG_STATEMENTS], metrics[HF_METRIC_PG_BATCHES],
+			 metrics[HF_METRIC_PG_LOST], metrics[HF_METRIC_PG_RECONNECTS]);
 	stall = 0;
 	return answer_text(http, 200, text);
 }
