@@ -98,8 +98,8 @@ static const Setting settings[] = {
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
 #define LIMITS	 (HF_LIMIT_CLASSES * HF_LIMIT_SCOPES)
 
-static const char *const class_names[HF_LIMIT_CLASSES] = {"read",	  "write", "login",
-														  "register", "batch", "webhook"};
+static const char *const class_names[HF_LIMIT_CLASSES] = {"read",  "write",	  "login", "register",
+														  "batch", "webhook", "sale"};
 static const char *const scope_names[HF_LIMIT_SCOPES] = {"global", "address", "account"};
 
 static bool __attribute__((format(printf, 3, 4)))

@@ -29,6 +29,7 @@ typedef enum HfLimitClass
 	HF_LIMIT_REGISTER, /* new accounts, and mails to strangers */
 	HF_LIMIT_BATCH,
 	HF_LIMIT_WEBHOOK,
+	HF_LIMIT_SALE, /* tickets and purchases */
 	HF_LIMIT_CLASSES,
 	HF_LIMIT_NONE = HF_LIMIT_CLASSES /* for the operator's routes */
 } HfLimitClass;

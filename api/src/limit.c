@@ -110,8 +110,8 @@ static char prefix[HF_CACHE_PREFIX_MAX + 8];
 static bool away;		  /* Redis, or so it seems */
 static double away_until; /* nobody tries before */
 
-static const char *const class_names[HF_LIMIT_CLASSES] = {"read",	  "write", "login",
-														  "register", "batch", "webhook"};
+static const char *const class_names[HF_LIMIT_CLASSES] = {"read",  "write",	  "login", "register",
+														  "batch", "webhook", "sale"};
 static const char *const scope_names[HF_LIMIT_SCOPES] = {"global", "address", "account"};
 
 static void send_or_judge(Crowd *of);

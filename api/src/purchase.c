@@ -3,9 +3,8 @@
  *		Purchases in sales: all that wait are one statement.
  *
  * A purchase is a line.  Lines that arrive while a batch is under way collect, in the order of
- * their arrival; when a connection of the lane is free, the next batch takes them all.  There is
- * no timer: a lone line goes with the next pass of the loop, and the batches grow by themselves
- * with the load.
+ * their arrival; the next batch takes them all.  There is no timer: a lone line goes with the next
+ * pass of the loop, and the batches grow by themselves with the load.
  *
  * Lines do not depend on each other: what is wrong with one is its own verdict.  A batch that fails
  * as a whole is sent again by halves, so that in the end only the line fails that was to blame.  A
@@ -36,6 +35,7 @@
 #define KEY_BYTES	 (2 * KEY_MAX + 3)
 #define PATIENCE	 1000 /* milliseconds */
 #define TICK		 100
+#define LONG		 20 /* milliseconds: a batch that takes longer is not waited for */
 
 typedef struct Line
 {
@@ -60,6 +60,8 @@ typedef struct Batch
 static struct LineList arrived = STAILQ_HEAD_INITIALIZER(arrived);
 static STAILQ_HEAD(, Batch) again = STAILQ_HEAD_INITIALIZER(again); /* go before those */
 static unsigned lines, batches; /* all lines; batches under way */
+static uint64_t sent_at;		/* when the last of those was sent */
+static unsigned waiting;		/* lines that have arrived and were not sent */
 static uint64_t up_at;			/* when there was a connection last */
 
 static struct LineList spare = STAILQ_HEAD_INITIALIZER(spare);
@@ -83,11 +85,16 @@ new_batch(void)
 	return batch;
 }
 
-/* Moves up to n lines whose clients still wait into a batch; the others are let go. */
-static void
+/*
+ * Moves up to n lines whose clients still wait into a batch; the others are let go.  How many have
+ * left.
+ */
+static unsigned
 move_lines(Batch *to, struct LineList *from, unsigned n)
 {
-	while (to->lines < n && !STAILQ_EMPTY(from))
+	unsigned taken = 0;
+
+	for (; to->lines < n && !STAILQ_EMPTY(from); taken++)
 	{
 		Line *line = STAILQ_FIRST(from);
 
@@ -100,6 +107,7 @@ move_lines(Batch *to, struct LineList *from, unsigned n)
 		STAILQ_INSERT_TAIL(&to->line, line, link);
 		to->lines++;
 	}
+	return taken;
 }
 
 /* Tells all lines of a batch that nothing is known of them, and frees it. */
@@ -292,6 +300,7 @@ send_batch(Batch *batch)
 					4, answered, batch))
 		return false;
 	batches++;
+	sent_at = hf_loop_now();
 	hf_metrics_add(HF_METRIC_PURCHASE_BATCHES, 1);
 	hf_metrics_add(HF_METRIC_PURCHASE_LINES, batch->lines);
 	return true;
@@ -312,23 +321,35 @@ next_batch(void)
 	{
 		STAILQ_REMOVE_HEAD(&again, link);
 		batch->lost = old->lost;
-		move_lines(batch, &old->line, old->lines);
+		(void) move_lines(batch, &old->line, old->lines);
 		free(old);
 	}
 	else
-		move_lines(batch, &arrived, hf_config.purchase_batch);
+		waiting -= move_lines(batch, &arrived, hf_config.purchase_batch);
 	return batch;
 }
 
-/* Sends as many batches as there are connections for. */
+/*
+ * Is it time for the next batch?  Few large ones cost the database less than many small ones, so
+ * while one is under way another goes only if it is full, or that one takes long.
+ */
+static bool
+is_time(void)
+{
+	HfPgState lane;
+
+	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
+	return batches < lane.up &&
+		(batches == 0 || !STAILQ_EMPTY(&again) || waiting >= hf_config.purchase_batch ||
+		 hf_loop_now() - sent_at >= LONG);
+}
+
 static void
 send_batches(void)
 {
-	HfPgState lane;
 	Batch *batch;
 
-	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
-	while (batches < lane.up && (batch = next_batch()) != NULL)
+	while (is_time() && (batch = next_batch()) != NULL)
 	{
 		if (batch->lines == 0)
 			free(batch);
@@ -406,5 +427,6 @@ hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantit
 	hf_text_copy(line->key, sizeof(line->key), key);
 	hf_request_hold(request);
 	STAILQ_INSERT_TAIL(&arrived, line, link);
+	waiting++;
 	hf_loop_ask();
 }

@@ -98,9 +98,10 @@ static HfRoute routes[] = {
 		.handler = hf_route_sale_preheat, .lane = HF_PG_SLOW),
 	ROUTE(POST, "/v1/sales/{id}/close", MERCHANT, "sale_close(actor, id)"),
 	ROUTE(GET, "/v1/sales/{id}/events", ANYONE, NULL, .handler = hf_route_sale_events),
-	ROUTE(POST, "/v1/sales/{id}/tickets", USER, NULL, .handler = hf_route_sale_ticket),
+	ROUTE(POST, "/v1/sales/{id}/tickets", USER, NULL, .handler = hf_route_sale_ticket,
+		.limit = HF_LIMIT_SALE),
 	ROUTE(POST, "/v1/sales/{id}/purchases", USER, "sale_purchase(actor, id, key, body)",
-		.handler = hf_route_sale_purchase),
+		.handler = hf_route_sale_purchase, .limit = HF_LIMIT_SALE),
 
 	/* job, report: what admins look at */
 	ROUTE(GET, "/v1/admin/jobs", ADMIN, "admin_jobs(actor, query)", .lane = HF_PG_SLOW),

@@ -21,6 +21,7 @@ VERDICTS["nobody yet"] = {**VERDICTS["drafter"], "mark": 404, "root": 404}
 # Tickets, which the application gives by itself: only buying is not for who is suspended.
 VERDICTS["somebody"] = {**VERDICTS["user"], "suspended": 2}
 VERDICTS["nobody yet, not even who is suspended"] = {**VERDICTS["nobody yet"], "suspended": 404}
+VERDICTS["nobody at all"] = {actor: 401 if actor == "stranger" else 404 for actor in VERDICTS["anyone"]}
 # What a function demands, the table must demand as well.
 DEMANDS = {"ANYONE": {"anyone", "visitor"}, "OPERATOR": {"anyone"}, "USER": {"user", "newcomer", "party", "buyer", "somebody"},
            "MERCHANT": {"merchant", "seller", "maker", "shipper", "drafter"}, "ADMIN": {"admin"}}
@@ -80,6 +81,7 @@ for method, path, who, body, headers in [
         ("POST", DRAFT + "/unpublish", "drafter", None, {}), ("GET", f"/v1/skus/{SKU}/stock", "drafter, reading", None, {}),
         ("POST", f"/v1/skus/{SKU}/receipts", "drafter", {"quantity": 3}, key()), ("POST", f"/v1/skus/{SKU}/adjustments", "drafter", {"delta": 1, "reason": "found"}, key()),
         ("GET", f"/v1/sales/{SALE}", "drafter, reading", None, {}), ("PATCH", f"/v1/sales/{SALE}", "drafter", {"price": 450}, ANY),
+        ("GET", f"/v1/sales/{SALE}/events", "nobody at all", None, {}),
         ("POST", f"/v1/sales/{SALE}/tickets", "nobody yet, not even who is suspended", None, {}), ("POST", f"/v1/sales/{SALE}/purchases", "nobody yet, not even who is suspended", {"quantity": 1}, key())]:
     everything.append((f"{method} of a draft, {ID.sub('{id}', path)}", who, method, lambda _, c=call(path, body, headers): c))
 everything += [("POST of a picture of a draft", "drafter", "POST", lambda _: call(DRAFT + "/images", **PICTURE)),

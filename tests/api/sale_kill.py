@@ -88,7 +88,8 @@ class Trouble:
         if found:
             send(signal.SIGKILL, [int(found)])
             killed["session"] += 1
-            took["session"].append(await until(self.sells))
+            await asyncio.sleep(0.1)  # until it is noticed
+            took["session"].append(0.1 + await until(self.sells))
 
     async def database(self):
         await in_thread(pg_ctl, "stop", "-m", "immediate")

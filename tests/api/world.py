@@ -122,12 +122,13 @@ class World:
 
     def new_sale(self, state="open", units=10, limit=5):
         """A sale of a SKU of Mark's: draft, scheduled, open or closed."""
-        sale = self.made(self.mark.post("/v1/sales", {**self.sale(), "quantity": units, "per_account_limit": limit}))["id"]
+        body = {**self.sale(), "quantity": units, "per_account_limit": limit}
+        if state == "open":
+            body["starts_at"] = "2026-01-01T00:00:00Z"
+        sale = self.made(self.mark.post("/v1/sales", body))["id"]
         if state != "draft":
             self.made(self.mark.post(f"/v1/sales/{sale}/preheat"))
-        if state == "open":
-            psql(f"UPDATE shop.sale SET starts_at = clock_timestamp() - interval '1 minute' WHERE id = {sale}")
-        elif state == "closed":
+        if state == "closed":
             self.made(self.mark.post(f"/v1/sales/{sale}/close"))
         return sale
 
