@@ -15,11 +15,10 @@
  * milliseconds after that, at random, so as not to keep step with anything.
  */
 #include <arpa/inet.h>
-#include <errno.h>
+#include <err.h>
 #include <libpq-fe.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -59,18 +58,6 @@ static long wanted; /* the title that is being written, or was */
 static Usec old_at; /* when an answer came last that had another */
 static PGconn *database;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("fresh: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(1);
-}
-
 static Usec
 now(void)
 {
@@ -84,7 +71,7 @@ static void
 ask(Worker *of)
 {
 	if (write(of->fd, question, strlen(question)) != (ssize_t) strlen(question))
-		die("cannot ask: %s", strerror(errno));
+		err(1, "cannot ask");
 	of->asked = true;
 	of->got = 0;
 }
@@ -97,7 +84,7 @@ receive(Worker *of)
 	const char *body, *length;
 
 	if (got <= 0)
-		die("no answer");
+		errx(1, "no answer");
 	of->got += (size_t) got;
 	of->answer[of->got] = '\0';
 	body = strstr(of->answer, "\r\n\r\n");
@@ -119,7 +106,7 @@ learn(Worker *of)
 	long title;
 
 	if (strncmp(of->answer, "HTTP/1.1 200", 12) != 0 || found == NULL)
-		die("another answer: %.300s", of->answer);
+		errx(1, "another answer: %.300s", of->answer);
 	title = strtol(found + 7, NULL, 10);
 	of->served++;
 	if (title != wanted)
@@ -139,7 +126,7 @@ open_connection(const char *address, const char *port)
 
 	if (inet_pton(AF_INET, address, &to.sin_addr) != 1 ||
 		connect(fd, (struct sockaddr *) &to, sizeof(to)) != 0)
-		die("cannot connect to %s:%s: %s", address, port, strerror(errno));
+		err(1, "cannot connect to %s:%s", address, port);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return fd;
 }
@@ -155,7 +142,7 @@ find_workers(const char *address, const char *port, unsigned wanted)
 		unsigned same = 0;
 
 		if (tries == TRIES_MAX)
-			die("only %u of %u workers are to be found", workers, wanted);
+			errx(1, "only %u of %u workers are to be found", workers, wanted);
 		new->fd = open_connection(address, port);
 		new->title = -1;
 		ask(new);
@@ -164,7 +151,7 @@ find_workers(const char *address, const char *port, unsigned wanted)
 		learn(new);
 		id = strcasestr(new->answer, "x-request-id:");
 		if (id == NULL)
-			die("an answer without X-Request-Id");
+			errx(1, "an answer without X-Request-Id");
 		memcpy(new->id, id + 14, ID_LENGTH);
 		while (same < workers && memcmp(worker[same].id, new->id, ID_LENGTH) != 0)
 			same++;
@@ -202,7 +189,7 @@ go_on(Usec until)
 	if (until > moment)
 		wait.tv_nsec = (until - moment) % SECOND * 1000;
 	if (ppoll(fds, workers + 1, &wait, NULL) < 0)
-		die("poll: %s", strerror(errno));
+		err(1, "poll");
 	for (unsigned i = 0; i < workers; i++)
 		if (fds[i].revents != 0 && receive(&worker[i]))
 			learn(&worker[i]);
@@ -218,7 +205,7 @@ await(unsigned times)
 	while (!have_served(times))
 	{
 		if (now() > end)
-			die("title %ld does not come", wanted);
+			errx(1, "title %ld does not come", wanted);
 		go_on(now() + PAUSE_MAX);
 	}
 }
@@ -235,19 +222,19 @@ change(const char *product)
 	wanted++;
 	snprintf(text, sizeof(text), "fresh %ld", wanted);
 	if (!PQsendQueryPrepared(database, "change", 2, values, NULL, NULL, 0))
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	do
 	{
 		while (!go_on(now() + PAUSE_MAX))
 			;
 		committed = now();
 		if (!PQconsumeInput(database))
-			die("%s", PQerrorMessage(database));
+			errx(1, "%s", PQerrorMessage(database));
 	} while (PQisBusy(database));
 	while ((result = PQgetResult(database)) != NULL)
 	{
 		if (PQresultStatus(result) != PGRES_COMMAND_OK || strcmp(PQcmdTuples(result), "1") != 0)
-			die("the title cannot be changed: %s", PQresultErrorMessage(result));
+			errx(1, "the title cannot be changed: %s", PQresultErrorMessage(result));
 		PQclear(result);
 	}
 	return committed;
@@ -261,14 +248,14 @@ begin(const char *address, const char *product)
 
 	database = PQconnectdb("");
 	if (PQstatus(database) != CONNECTION_OK)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	snprintf(text, sizeof(text), "UPDATE shop.product SET title = 'fresh 0' WHERE id = %s",
 			 product);
 	PQclear(PQexec(database, text));
 	result =
 		PQprepare(database, "change", "UPDATE shop.product SET title = $1 WHERE id = $2", 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	PQclear(result);
 	snprintf(question, sizeof(question), "GET /v1/products/%s HTTP/1.1\r\nHost: %s\r\n\r\n",
 			 product, address);
@@ -281,7 +268,7 @@ main(int argc, char **argv)
 	Usec end, committed, until;
 
 	if (argc != 6)
-		die("usage: fresh ADDRESS PORT PRODUCT WORKERS SECONDS");
+		errx(1, "usage: fresh ADDRESS PORT PRODUCT WORKERS SECONDS");
 	workers = 0;
 	begin(argv[1], argv[3]);
 	find_workers(argv[1], argv[2], (unsigned) atoi(argv[4]));

@@ -13,6 +13,7 @@
  * Commits come a few milliseconds after one another, at random, so as not to keep step with
  * anything.
  */
+#include <err.h>
 #include <hiredis/hiredis.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -41,18 +42,6 @@ static const char *prefix;
 static Usec committed_at; /* 0: not yet */
 static Usec named_at;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("gone: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(1);
-}
-
 static Usec
 now(void)
 {
@@ -72,7 +61,7 @@ static redisReply *__attribute__((format(printf, 1, 2))) ask(const char *format,
 	reply = redisvCommand(cache, format, args);
 	va_end(args);
 	if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
-		die("Redis: %s", reply == NULL ? cache->errstr : reply->str);
+		errx(1, "Redis: %s", reply == NULL ? cache->errstr : reply->str);
 	return reply;
 }
 
@@ -83,9 +72,10 @@ open_redis(const char *path)
 	redisContext *context = redisConnectUnixWithTimeout(path, patience);
 
 	if (context == NULL || context->err)
-		die("cannot connect to %s: %s", path, context == NULL ? "out of memory" : context->errstr);
+		errx(1, "cannot connect to %s: %s", path,
+			 context == NULL ? "out of memory" : context->errstr);
 	if (redisSetTimeout(context, patience) != REDIS_OK)
-		die("cannot set a timeout");
+		errx(1, "cannot set a timeout");
 	return context;
 }
 
@@ -99,16 +89,16 @@ open_all(const char *path)
 	channel = open_redis(path);
 	reply = redisCommand(channel, "SUBSCRIBE %sinvalidations", prefix);
 	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
-		die("cannot subscribe");
+		errx(1, "cannot subscribe");
 	freeReplyObject(reply);
 
 	database = PQconnectdb("");
 	if (PQstatus(database) != CONNECTION_OK)
-		die("%s", PQerrorMessage(database));
-	result = PQprepare(database, "change",
-					   "UPDATE item SET changes = changes + 1 WHERE id = 0", 0, NULL);
+		errx(1, "%s", PQerrorMessage(database));
+	result = PQprepare(database, "change", "UPDATE item SET changes = changes + 1 WHERE id = 0", 0,
+					   NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	PQclear(result);
 }
 
@@ -134,7 +124,7 @@ hear_channel(void)
 	void *reply;
 
 	if (redisBufferRead(channel) != REDIS_OK)
-		die("the channel: %s", channel->errstr);
+		errx(1, "the channel: %s", channel->errstr);
 	while (redisGetReplyFromReader(channel, &reply) == REDIS_OK && reply != NULL)
 	{
 		if (named_at == 0 && names_key(reply))
@@ -149,11 +139,11 @@ hear_database(void)
 	PGresult *result;
 
 	if (!PQconsumeInput(database))
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	while (!PQisBusy(database) && (result = PQgetResult(database)) != NULL)
 	{
 		if (PQresultStatus(result) != PGRES_COMMAND_OK || strcmp(PQcmdTuples(result), "1") != 0)
-			die("the row was not changed: %s", PQerrorMessage(database));
+			errx(1, "the row was not changed: %s", PQerrorMessage(database));
 		committed_at = now();
 		PQclear(result);
 	}
@@ -171,7 +161,7 @@ listen_until(Usec end)
 	if (left <= 0)
 		return;
 	if (ppoll(fds, 2, &wait, NULL) < 0)
-		die("poll failed");
+		errx(1, "poll failed");
 	if (fds[0].revents != 0)
 		hear_channel();
 	if (fds[1].revents != 0)
@@ -185,9 +175,9 @@ fill(char *name, size_t room)
 	redisReply *generation = ask("GET %sheartbeat", prefix);
 
 	if (generation->type != REDIS_REPLY_STRING)
-		die("there is no heartbeat");
+		errx(1, "there is no heartbeat");
 	if (snprintf(name, room, "%s%s:value:{%s}", prefix, generation->str, KEY) >= (int) room)
-		die("the prefix is too long");
+		errx(1, "the prefix is too long");
 	freeReplyObject(generation);
 	freeReplyObject(ask("SET %s value PX 60000", name));
 }
@@ -204,17 +194,17 @@ measure(void)
 	committed_at = named_at = 0;
 	end = now() + PATIENCE;
 	if (!PQsendQueryPrepared(database, "change", 0, NULL, NULL, NULL, 0))
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	while (committed_at == 0 || named_at == 0)
 	{
 		if (now() > end)
-			die("%s after %lld s", committed_at == 0 ? "no commit" : "the key was not named",
-				(long long) (PATIENCE / SECOND));
+			errx(1, "%s after %lld s", committed_at == 0 ? "no commit" : "the key was not named",
+				 (long long) (PATIENCE / SECOND));
 		listen_until(end);
 	}
 	value = ask("GET %s", name);
 	if (value->type != REDIS_REPLY_NIL)
-		die("the key was named, and its value is still there");
+		errx(1, "the key was named, and its value is still there");
 	freeReplyObject(value);
 	printf("%lld\n", (long long) (named_at > committed_at ? named_at - committed_at : 0));
 }
@@ -225,7 +215,7 @@ main(int argc, char **argv)
 	Usec end;
 
 	if (argc != 4)
-		die("usage: gone SOCKET PREFIX SECONDS");
+		errx(1, "usage: gone SOCKET PREFIX SECONDS");
 	prefix = argv[2];
 	open_all(argv[1]);
 	srandom(getpid());

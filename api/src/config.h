@@ -7,9 +7,10 @@
 #ifndef HF_CONFIG_H
 #define HF_CONFIG_H
 
+#include "setting.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* What a rate limit is of. */
 typedef enum HfLimitScope
@@ -33,14 +34,6 @@ typedef enum HfLimitClass
 	HF_LIMIT_CLASSES,
 	HF_LIMIT_NONE = HF_LIMIT_CLASSES /* for the operator's routes */
 } HfLimitClass;
-
-/* So many requests in any window, and so many more at once. No quota: no limit. */
-typedef struct HfLimitRule
-{
-	uint32_t quota;
-	uint32_t window; /* seconds */
-	uint32_t burst;
-} HfLimitRule;
 
 /* Times are in milliseconds and sizes in bytes. */
 typedef struct HfConfig
@@ -92,7 +85,7 @@ typedef struct HfConfig
 	bool access_log;
 	bool bench; /* whether /bench/noop is there */
 
-	HfLimitRule limit[HF_LIMIT_CLASSES][HF_LIMIT_SCOPES];
+	HfRate limit[HF_LIMIT_CLASSES][HF_LIMIT_SCOPES];
 } HfConfig;
 
 extern HfConfig hf_config;

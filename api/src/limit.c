@@ -9,25 +9,21 @@
  * and a key with enough of that is left out.
  *
  * Invariants: a request that waits is told exactly once, whatever becomes of Redis.  While Redis is
- * away, or answers with an error, this process judges by itself; every PAUSE one crowd tries again.
+ * away, or answers with an error, this process judges by itself, and now and then one crowd tries.
  * What waits is a request of this worker, and so bounded by what Kore lets in; a crowd lives while
  * somebody waits in it.  During a call, and while its crowd is told, the crowd is `asking`: nobody
  * starts another, whatever those who are told do next.
  */
 #include "limit_local.h"
 #include "kore.h"
-#include "log.h"
-#include "loop.h"
 #include "metrics.h"
 #include "redis.h"
+#include "redis_patience.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND		1e6
-#define PAUSE		(SECOND / 2)
 #define BUCKETS		1024
 #define PER_KEY		4 /* arguments */
 #define NAME_LENGTH (HF_CACHE_PREFIX_MAX + 32 + HF_LIMIT_KEY_TEXT)
@@ -107,8 +103,11 @@ typedef struct Crowd
 
 static LIST_HEAD(, Crowd) crowd[BUCKETS];
 static char prefix[HF_CACHE_PREFIX_MAX + 8];
-static bool away;		  /* Redis, or so it seems */
-static double away_until; /* nobody tries before */
+static HfRedisPatience patience = {
+	.event = "limit",
+	.lost = "without Redis each process limits by itself",
+	.found = "limits hold over all processes again",
+};
 
 static const char *const class_names[HF_LIMIT_CLASSES] = {"read",  "write",	  "login", "register",
 														  "batch", "webhook", "sale"};
@@ -122,7 +121,7 @@ hf_limit_start(void)
 {
 	snprintf(prefix, sizeof(prefix),
 			 "%slimit:", hf_config.cache_prefix[0] != '\0' ? hf_config.cache_prefix : "holdfast:");
-	away = false;
+	patience.away = false;
 	hf_limit_local_start(HF_WORKERS);
 }
 
@@ -138,38 +137,6 @@ judge_locally(const HfLimitKey *key, unsigned keys, HfLimitVerdict *verdict)
 {
 	hf_limit_locally(key, keys, verdict);
 	hf_metrics_add(HF_METRIC_LIMITED_LOCALLY, 1);
-}
-
-/* Redis did not take a call, or did not answer it. */
-static void
-lose_redis(void)
-{
-	if (!away)
-		hf_log(HF_LOG_WARNING, "limit", "without Redis each process limits by itself");
-	away = true;
-	away_until = hf_limit_now() + PAUSE;
-}
-
-static void
-find_redis(void)
-{
-	if (away)
-		hf_log(HF_LOG_INFO, "limit", "limits hold over all processes again");
-	away = false;
-}
-
-/* May Redis be asked?  While it is away, now and then. */
-static bool
-may_ask(void)
-{
-	double now = hf_limit_now();
-
-	if (!away)
-		return true;
-	if (now < away_until)
-		return false;
-	away_until = now + PAUSE;
-	return true;
 }
 
 static Crowd *
@@ -404,7 +371,7 @@ answered(void *arg, const HfCacheReply *reply)
 		const HfLimitKey *last;
 		double retry;
 
-		find_redis();
+		hf_redis_found(&patience);
 		last = learn(of, admitted, reply->element + 1, &retry);
 		give_back(of, admitted);
 		tell_asked(of, admitted, last, retry);
@@ -416,10 +383,10 @@ answered(void *arg, const HfCacheReply *reply)
 		of->whole = true;
 		if (send_call(of))
 			return;
-		lose_redis();
+		hf_redis_lost(&patience);
 	}
 	else
-		lose_redis();
+		hf_redis_lost(&patience);
 	send_or_judge(of);
 }
 
@@ -439,12 +406,12 @@ send_or_judge(Crowd *of)
 		if (!hf_limit_at_once(of->key, of->keys, &verdict))
 		{
 			of->asked_for = of->waiters;
-			if (may_ask())
+			if (hf_redis_may_ask(&patience))
 			{
 				take_in_hand(of);
 				if (send_call(of))
 					return;
-				lose_redis();
+				hf_redis_lost(&patience);
 			}
 			judge_locally(of->key, of->keys, &verdict);
 		}
@@ -472,7 +439,7 @@ hf_limit_check(HfLimitClass class, const char *address, int64_t account, HfLimit
 	hf_limit_asked(key, keys);
 	if (!hf_limit_at_once(key, keys, verdict))
 	{
-		if (may_ask())
+		if (hf_redis_may_ask(&patience))
 			of = find_crowd(key, keys);
 		if (of != NULL && add_waiter(of, done, arg))
 		{
@@ -483,7 +450,7 @@ hf_limit_check(HfLimitClass class, const char *address, int64_t account, HfLimit
 			take_in_hand(of);
 			if (send_call(of))
 				return false;
-			lose_redis();
+			hf_redis_lost(&patience);
 			take_waiter(of);
 		}
 		if (of != NULL && of->waiters == 0)

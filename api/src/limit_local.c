@@ -51,7 +51,7 @@ hf_limit_now(void)
 }
 
 static HfLimitPace
-make_pace(const HfLimitRule *rule)
+make_pace(const HfRate *rule)
 {
 	double rate = (double) rule->quota / rule->window; /* a second */
 	HfLimitPace made = {.capacity = rule->burst > 1 ? rule->burst : 1};
@@ -88,7 +88,7 @@ hf_limit_local_start(unsigned processes)
 	for (int i = 0; i < HF_LIMIT_CLASSES * HF_LIMIT_SCOPES; i++)
 	{
 		int class = i / HF_LIMIT_SCOPES, scope = i % HF_LIMIT_SCOPES;
-		const HfLimitRule *rule = &hf_config.limit[class][scope];
+		const HfRate *rule = &hf_config.limit[class][scope];
 
 		if (rule->quota == 0 || rule->window == 0)
 			continue;
@@ -295,7 +295,7 @@ wait_of(const HfLimitState *state, const HfLimitPace *at, double now)
 static void
 describe(HfLimitVerdict *verdict, const HfLimitState *state, double now)
 {
-	const HfLimitRule *rule = &hf_config.limit[state->key.class][state->key.scope];
+	const HfRate *rule = &hf_config.limit[state->key.class][state->key.scope];
 
 	verdict->scope = state->key.scope;
 	verdict->quota = rule->quota;

@@ -42,7 +42,7 @@ typedef struct HfLiveSale
 	HfNearMoment read_moment;
 	unsigned read_era;
 
-	/* Nobody but the clock has changed anything between two reads of the same era, or so it seems. */
+	/* Nobody but the clock has changed anything between two reads of the same era, it seems. */
 	unsigned era;
 
 	/* Who has bought, read after the state was. */

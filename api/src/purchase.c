@@ -148,6 +148,12 @@ answer_line(Line *line, const HfPgAnswer *answer, int row)
 		hf_call_reply(request, &found);
 		return;
 	}
+	if (line->quantity < 0 && verdict.length == 5 && memcmp(verdict.data, "HF003", 5) == 0)
+	{
+		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
+						 "it has expired; draw a new one");
+		return;
+	}
 	problem = verdict.length == 5 ? hf_problem_of_sqlstate(verdict.data) : NULL;
 	if (problem == NULL)
 	{

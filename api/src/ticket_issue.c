@@ -12,25 +12,24 @@
  * call of a script, in the order in which they came.
  *
  * Invariants: whoever waits is told exactly once, whatever becomes of Redis.  While Redis is away
- * or talks nonsense, this process draws by itself up to its share of the quota, and every PAUSE one
- * call tries again; what it has drawn is good for as long as any other.  So no more than twice the
- * quota is ever out: the quota in Redis, and all shares together.  If Redis forgets a set, it may
- * fill it again.  Machines that disagree on the time by a second may count in different windows
+ * or talks nonsense, this process draws by itself up to its share of the quota, and now and then
+ * one call tries again; what it has drawn is good for as long as any other.  So no more than twice
+ * the quota is ever out: the quota in Redis, and all shares together.  If Redis forgets a set, it
+ * may fill it again.  Machines that disagree on the time by a second may count in different windows
  * for that long.  What waits is a request of this worker, and so bounded; there are as many sales
  * here as were open lately.
  */
 #include "ticket_issue.h"
 #include "kore.h"
 #include "config.h"
-#include "log.h"
 #include "loop.h"
 #include "metrics.h"
 #include "redis.h"
+#include "redis_patience.h"
 #include "ticket_local.h"
 
 #define ACCOUNTS_MAX 256 /* in a call */
 #define BUCKETS		 64
-#define PAUSE		 500 /* milliseconds */
 #define TICK		 1000
 #define RENEW_PART	 4	   /* of ticket_ttl: with less than this left a ticket is drawn anew */
 #define SLACK		 10000 /* milliseconds that a set outlives its tickets, for other clocks */
@@ -102,32 +101,11 @@ typedef struct Sale
 static LIST_HEAD(, Sale) bucket[BUCKETS];
 static STAILQ_HEAD(, Sale) ready = STAILQ_HEAD_INITIALIZER(ready);
 static char prefix[HF_CACHE_PREFIX_MAX + 16];
-static bool away;			/* Redis, or so it seems */
-static uint64_t away_until; /* nobody tries before */
-
-static void
-lose_redis(void)
-{
-	if (!away)
-		hf_log(HF_LOG_WARNING, "ticket", "without Redis each process has its share of tickets");
-	away = true;
-	away_until = hf_loop_now() + PAUSE;
-}
-
-static void
-find_redis(void)
-{
-	if (away)
-		hf_log(HF_LOG_INFO, "ticket", "tickets are counted over all processes again");
-	away = false;
-}
-
-/* May Redis be asked?  While it is away, now and then. */
-static bool
-may_ask(void)
-{
-	return !away || hf_loop_now() >= away_until;
-}
+static HfRedisPatience patience = {
+	.event = "ticket",
+	.lost = "without Redis each process has its share of tickets",
+	.found = "tickets are counted over all processes again",
+};
 
 /* The beginning of the window. */
 static int64_t
@@ -269,17 +247,13 @@ ask_or_draw(Sale *of)
 	while (of->waiters > 0)
 	{
 		of->asked_for = of->waiters < ACCOUNTS_MAX ? of->waiters : ACCOUNTS_MAX;
-		if (may_ask())
+		if (hf_redis_may_ask(&patience))
 		{
 			of->begins = window();
 			of->whole = false;
 			if (send_call(of))
-			{
-				/* While it is away only this one tries. */
-				away_until = hf_loop_now() + PAUSE;
 				return;
-			}
-			lose_redis();
+			hf_redis_lost(&patience);
 		}
 		draw_here(of, of->asked_for);
 	}
@@ -311,7 +285,7 @@ answered(void *arg, const HfCacheReply *reply)
 	{
 		bool before = reply->text.data[n] == '1';
 
-		find_redis();
+		hf_redis_found(&patience);
 		for (unsigned i = 0; i < n; i++)
 		{
 			Waiter waiter = take_waiter(of);
@@ -325,14 +299,14 @@ answered(void *arg, const HfCacheReply *reply)
 		of->whole = true;
 		if (send_call(of))
 			return;
-		lose_redis();
+		hf_redis_lost(&patience);
 		draw_here(of, n);
 	}
 	else
 	{
 		if (reply != NULL && !is_error)
 			hf_redis_distrust();
-		lose_redis();
+		hf_redis_lost(&patience);
 		draw_here(of, n);
 	}
 	ask_or_draw(of);
@@ -392,7 +366,7 @@ hf_ticket_start(void)
 {
 	snprintf(prefix, sizeof(prefix), "%stickets:",
 			 hf_config.cache_prefix[0] != '\0' ? hf_config.cache_prefix : "holdfast:");
-	away = false;
+	patience.away = false;
 	hf_loop_at_pass(send_calls);
 	hf_loop_every(TICK, forget_sales);
 }

@@ -15,12 +15,12 @@
  */
 #include "token.h"
 #include "config.h"
+#include "refuse.h"
 #include "token_claims.h"
 
 #include <errno.h>
 #include <jwt.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,17 +65,6 @@ static Key key[KEYS_MAX];
 static size_t keys;
 static Remembered remembered[SETS][WAYS];
 static unsigned char remember_key[crypto_shorthash_KEYBYTES];
-
-static bool __attribute__((format(printf, 3, 4)))
-refuse(char *error, size_t room, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error, room, format, args);
-	va_end(args);
-	return false;
-}
 
 /*
  * Writes a token that a key signs.  False if memory is short or it would be too long: issuer and
@@ -140,17 +129,18 @@ read_line(char *line, const char *where, char *error, size_t room)
 	if (kid == NULL || kid[0] == '#')
 		return true;
 	if (keys == KEYS_MAX)
-		return refuse(error, room, "%s: more than %d keys", where, KEYS_MAX);
+		return hf_refuse(error, room, "%s: more than %d keys", where, KEYS_MAX);
 	if (secret == NULL || strtok_r(NULL, " \t\r\n", &rest) != NULL)
-		return refuse(error, room, "%s: wanted: a key's id and its secret", where);
+		return hf_refuse(error, room, "%s: wanted: a key's id and its secret", where);
 	if (strlen(kid) > KID_MAX || strspn(kid, BASE64URL_CHARACTERS) != strlen(kid))
-		return refuse(error, room, "%s: an id is 1 to %d letters, digits, - and _", where, KID_MAX);
+		return hf_refuse(error, room, "%s: an id is 1 to %d letters, digits, - and _", where,
+						 KID_MAX);
 	for (size_t i = 0; i < keys; i++)
 		if (strcmp(key[i].kid, kid) == 0)
-			return refuse(error, room, "%s: there is another key %s", where, kid);
+			return hf_refuse(error, room, "%s: there is another key %s", where, kid);
 	if (!read_secret(into, secret) || into->length < SECRET_MIN)
-		return refuse(error, room, "%s: a secret is %d to %d bytes in hex or base64url", where,
-					  SECRET_MIN, SECRET_MAX);
+		return hf_refuse(error, room, "%s: a secret is %d to %d bytes in hex or base64url", where,
+						 SECRET_MIN, SECRET_MAX);
 	strcpy(into->kid, kid);
 	keys++;
 	return true;
@@ -167,13 +157,13 @@ read_lines(FILE *file, const char *path, char *error, size_t room)
 		snprintf(where, sizeof(where), "%s, line %d", path, number);
 		good = strlen(line) < sizeof(line) - 1
 			? read_line(line, where, error, room)
-			: refuse(error, room, "%s: the line is too long", where);
+			: hf_refuse(error, room, "%s: the line is too long", where);
 	}
 	sodium_memzero(line, sizeof(line));
 	if (good && ferror(file))
-		return refuse(error, room, "cannot read %s: %s", path, strerror(errno));
+		return hf_refuse(error, room, "cannot read %s: %s", path, strerror(errno));
 	if (good && keys == 0)
-		return refuse(error, room, "%s: there is no key", path);
+		return hf_refuse(error, room, "%s: there is no key", path);
 	return good;
 }
 
@@ -205,27 +195,27 @@ hf_token_load_keys(const char *path, char *error, size_t room)
 	bool good = false;
 
 	if (sodium_init() < 0)
-		return refuse(error, room, "libsodium cannot be used");
+		return hf_refuse(error, room, "libsodium cannot be used");
 	sodium_memzero(key, sizeof(key));
 	sodium_memzero(remembered, sizeof(remembered));
 	keys = 0;
 	crypto_shorthash_keygen(remember_key);
 	file = fopen(path, "re");
 	if (file == NULL)
-		return refuse(error, room, "cannot open %s: %s", path, strerror(errno));
+		return hf_refuse(error, room, "cannot open %s: %s", path, strerror(errno));
 	if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode))
-		refuse(error, room, "%s is no file", path);
+		hf_refuse(error, room, "%s is no file", path);
 	else if ((status.st_mode & S_IRWXO) != 0)
-		refuse(error, room, "%s is open to others than its owner and group: chmod o= %s", path,
-			   path);
+		hf_refuse(error, room, "%s is open to others than its owner and group: chmod o= %s", path,
+				  path);
 	else
 		good = read_lines(file, path, error, room);
 	fclose(file);
 	if (good && !hf_token_claims_prepare())
-		good = refuse(error, room, "out of memory");
+		good = hf_refuse(error, room, "out of memory");
 	for (size_t i = 0; good && i < keys; i++)
 		good = prepare_key(&key[i]) ||
-			refuse(error, room, "token_issuer and token_audience make tokens too long");
+			hf_refuse(error, room, "token_issuer and token_audience make tokens too long");
 	if (!good)
 		keys = 0;
 	return good;

@@ -12,17 +12,12 @@
 #include "ticket.h"
 #include "token.h"
 
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define STRIDE 7919
 #define HOUR   INT64_C(3600000)
-
-static void __attribute__((noreturn)) die(const char *what)
-{
-	fprintf(stderr, "mint: %s\n", what);
-	exit(1);
-}
 
 int
 main(int argc, char **argv)
@@ -31,17 +26,17 @@ main(int argc, char **argv)
 	int64_t first, all, count, sale;
 
 	if (argc != 5 && argc != 6)
-		die("usage: mint CONF FIRST LAST COUNT [SALE]");
+		errx(1, "usage: mint CONF FIRST LAST COUNT [SALE]");
 	if (!hf_config_load(argv[1], error, sizeof(error)) ||
 		!hf_token_load_keys(hf_config.token_keys, error, sizeof(error)))
-		die(error);
+		errx(1, "%s", error);
 	hf_ticket_prepare();
 	first = strtoll(argv[2], NULL, 10);
 	all = strtoll(argv[3], NULL, 10) - first + 1;
 	count = strtoll(argv[4], NULL, 10);
 	sale = argc == 6 ? strtoll(argv[5], NULL, 10) : 0;
 	if (count > all || all % STRIDE == 0)
-		die("these accounts cannot be put into another order");
+		errx(1, "these accounts cannot be put into another order");
 	for (int64_t i = 0; i < count; i++)
 	{
 		int64_t account = first + i * STRIDE % all;
@@ -49,7 +44,7 @@ main(int argc, char **argv)
 		if (sale != 0)
 			hf_ticket_sign(ticket, account, sale, hf_ticket_now() + HOUR);
 		else if (!hf_token_issue(token, account, false))
-			die("out of memory");
+			errx(1, "out of memory");
 		printf("%lld %s\n", (long long) account, sale != 0 ? ticket : token);
 	}
 	return 0;

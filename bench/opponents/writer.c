@@ -13,10 +13,10 @@
  * wrote and how long they had waited when they were committed: from the time in their id, which Redis gave them just
  * before the buyer had his answer, to the server's word, in milliseconds.
  */
+#include <err.h>
 #include <hiredis/hiredis.h>
 #include <libpq-fe.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,18 +35,6 @@ static redisContext *cache;
 static unsigned waits[WAIT_MAX + 1]; /* orders by their wait */
 static unsigned long orders, lots;
 static volatile sig_atomic_t told_to_end;
-
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("writer: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(1);
-}
 
 static void
 on_term(int number)
@@ -70,7 +58,7 @@ ask(const char *query, ExecStatusType wanted)
 	PGresult *result = PQexec(database, query);
 
 	if (PQresultStatus(result) != wanted)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	return result;
 }
 
@@ -81,7 +69,7 @@ field(const redisReply *fields, const char *name)
 	for (size_t i = 0; i + 1 < fields->elements; i += 2)
 		if (strcmp(fields->element[i]->str, name) == 0)
 			return fields->element[i + 1]->str;
-	die("an entry without %s", name);
+	errx(1, "an entry without %s", name);
 }
 
 /* Writes entries and the position behind them, and commits. */
@@ -106,14 +94,14 @@ write_lot(const redisReply *entries)
 							  field(fields, "o"));
 
 		if (PQputCopyData(database, line, length) != 1)
-			die("%s", PQerrorMessage(database));
+			errx(1, "%s", PQerrorMessage(database));
 	}
 	if (PQputCopyEnd(database, NULL) != 1)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 	while ((result = PQgetResult(database)) != NULL)
 	{
 		if (PQresultStatus(result) != PGRES_COMMAND_OK)
-			die("%s", PQerrorMessage(database));
+			errx(1, "%s", PQerrorMessage(database));
 		PQclear(result);
 	}
 	committed = now();
@@ -144,10 +132,10 @@ connect_all(const char *socket)
 {
 	cache = redisConnectUnix(socket);
 	if (cache == NULL || cache->err != 0)
-		die("cannot connect to %s", socket);
+		errx(1, "cannot connect to %s", socket);
 	database = PQconnectdb("");
 	if (PQstatus(database) != CONNECTION_OK)
-		die("%s", PQerrorMessage(database));
+		errx(1, "%s", PQerrorMessage(database));
 }
 
 int
@@ -157,7 +145,7 @@ main(int argc, char **argv)
 	PGresult *result;
 
 	if (argc != 2)
-		die("usage: writer SOCKET");
+		errx(1, "usage: writer SOCKET");
 	signal(SIGTERM, on_term);
 	connect_all(argv[1]);
 	result = ask("SELECT stream_id FROM flash.position", PGRES_TUPLES_OK);
@@ -173,7 +161,7 @@ main(int argc, char **argv)
 		const redisReply *entries;
 
 		if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
-			die("Redis: %s", reply == NULL ? cache->errstr : reply->str);
+			errx(1, "Redis: %s", reply == NULL ? cache->errstr : reply->str);
 		if (reply->type == REDIS_REPLY_NIL && told_to_end)
 			break;
 		if (reply->type != REDIS_REPLY_NIL)

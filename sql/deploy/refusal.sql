@@ -41,18 +41,26 @@ END $$;
 COMMENT ON FUNCTION shop.note_refusals(bigint[], bigint[]) IS
 'Counts refusals for lack of stock: p_counts of each of p_skus, which are SKUs or sales. What is neither, and counts that are not positive, are passed over. To be called last in a transaction: its rows stay locked until the end.';
 
-CREATE FUNCTION rest.refusals_note(p_actor bigint, p_skus bigint[], p_counts bigint[]) RETURNS rest.reply
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION shop.check_counts(p_actor bigint, p_things bigint[], p_counts bigint[]) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF p_actor IS NOT NULL THEN
         PERFORM shop.require_actor(p_actor, 'admin');
     END IF;
-    IF p_skus IS NULL OR p_counts IS NULL OR cardinality(p_skus) <> cardinality(p_counts) OR cardinality(p_skus) > 10000
-       OR greatest(array_ndims(p_skus), array_ndims(p_counts)) > 1 THEN
-        PERFORM shop.refuse('HS012', '/counts', 'wanted: as many counts as SKUs, at most 10000');
-    ELSIF EXISTS (SELECT FROM unnest(p_skus, p_counts) AS n (sku, refusals) WHERE n.sku IS NULL OR n.refusals IS NULL OR n.refusals NOT BETWEEN 1 AND 1000000000) THEN
+    IF p_things IS NULL OR p_counts IS NULL OR cardinality(p_things) <> cardinality(p_counts) OR cardinality(p_things) > 10000
+       OR greatest(array_ndims(p_things), array_ndims(p_counts)) > 1 THEN
+        PERFORM shop.refuse('HS012', '/counts', 'wanted: a count for each, at most 10000');
+    ELSIF EXISTS (SELECT FROM unnest(p_things, p_counts) AS n (thing, times) WHERE n.thing IS NULL OR n.times IS NULL OR n.times NOT BETWEEN 1 AND 1000000000) THEN
         PERFORM shop.refuse('HS014', '/counts', 'wanted: 1 to 1000000000');
     END IF;
+END $$;
+COMMENT ON FUNCTION shop.check_counts(bigint, bigint[], bigint[]) IS
+'Passes what may be counted in bulk: p_counts of each of p_things, by the application itself (p_actor is NULL) or an admin. Errors: HS001 to HS003, HS012 arrays, HS014 counts.';
+
+CREATE FUNCTION rest.refusals_note(p_actor bigint, p_skus bigint[], p_counts bigint[]) RETURNS rest.reply
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.check_counts(p_actor, p_skus, p_counts);
     PERFORM shop.note_refusals(p_skus, p_counts);
     RETURN ROW(204, NULL, NULL, false, NULL)::rest.reply;
 END $$;

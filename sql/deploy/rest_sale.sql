@@ -222,15 +222,7 @@ COMMENT ON FUNCTION rest.sale_close(bigint, bigint) IS 'POST /v1/sales/{id}/clos
 CREATE FUNCTION rest.tickets_note(p_actor bigint, p_sales bigint[], p_counts bigint[]) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF p_actor IS NOT NULL THEN
-        PERFORM shop.require_actor(p_actor, 'admin');
-    END IF;
-    IF p_sales IS NULL OR p_counts IS NULL OR cardinality(p_sales) <> cardinality(p_counts) OR cardinality(p_sales) > 10000
-       OR greatest(array_ndims(p_sales), array_ndims(p_counts)) > 1 THEN
-        PERFORM shop.refuse('HS012', '/counts', 'wanted: as many counts as sales, at most 10000');
-    ELSIF EXISTS (SELECT FROM unnest(p_sales, p_counts) AS n (sale, tickets) WHERE n.sale IS NULL OR n.tickets IS NULL OR n.tickets NOT BETWEEN 1 AND 1000000000) THEN
-        PERFORM shop.refuse('HS014', '/counts', 'wanted: 1 to 1000000000');
-    END IF;
+    PERFORM shop.check_counts(p_actor, p_sales, p_counts);
     PERFORM shop.note_tickets(p_sales, p_counts);
     RETURN ROW(204, NULL, NULL, false, NULL)::rest.reply;
 END $$;

@@ -288,10 +288,10 @@ BEGIN
         SELECT array_agg(o.code), array_agg(o.order_id), bool_or(o.code IS NULL)
         INTO v_verdicts, v_orders, v_again
         FROM (SELECT CASE WHEN v_codes[l.i] IN ('HS001', 'HS002', 'HF019') THEN v_codes[l.i]
-                          WHEN k.i IS NOT NULL THEN CASE WHEN abs(b.quantities[k.i]) = p_quantities[l.i] THEN '00000' ELSE 'HF021' END
+                          WHEN k.i IS NOT NULL THEN CASE WHEN p_quantities[l.i] IN (b.quantities[k.i], -b.quantities[k.i]) THEN '00000' ELSE 'HF021' END
                           WHEN v_codes[l.i] IS NOT NULL THEN v_codes[l.i]
                           WHEN b.bought + p_quantities[l.i] > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'HS404' END AS code,
-                     CASE WHEN abs(b.quantities[k.i]) = p_quantities[l.i] THEN b.order_ids[k.i] END AS order_id
+                     CASE WHEN p_quantities[l.i] IN (b.quantities[k.i], -b.quantities[k.i]) THEN b.order_ids[k.i] END AS order_id
               FROM unnest(v_others) WITH ORDINALITY AS l (i, n)
               LEFT JOIN shop.sale_buyer AS b ON b.sale_id = p_sales[1] AND b.account_id = p_accounts[l.i]
               LEFT JOIN LATERAL (SELECT array_position(b.keys, p_keys[l.i] COLLATE "C") AS i) AS k ON true
@@ -335,7 +335,7 @@ BEGIN
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. body: the order as JSON, the same bytes each time. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. body: the order as JSON, the same bytes each time. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. A negative quantity buys nothing (HF003), but finds what so many units were bought with its key. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
                               OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean, OUT body text)

@@ -156,9 +156,7 @@ def register(name, roles=(), base=None):
 
 def token_of(account, like):
     """An access token of any account, whether or not it is there, by the key that the application signs with: like another one."""
-    with open(os.environ["HF_API_CONF"]) as conf:
-        path = next(line.split(" = ")[1].strip() for line in conf if line.startswith("token_keys = "))
-    with open(path) as keys:
+    with open(settings()["token_keys"]) as keys:
         secret = bytes.fromhex(keys.read().split()[1])
     head, claims, _ = like.split(".")
     claims = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"sub": str(account)}
@@ -248,16 +246,29 @@ def at_once(n, act):
     return results
 
 
-def reload(**settings):
+def settings():
+    """The application's."""
+    with open(os.environ["HF_API_CONF"]) as file:
+        return dict(line.strip().split(" = ", 1) for line in file if " = " in line)
+
+
+def reload(**others):
     """Replaces the application by one with other settings (api/reload). Only with --only-edge."""
     conf = os.environ["HF_API_CONF"]
     with open(conf) as file:
-        lines = [line for line in file if line.split(" =")[0] not in settings]
+        lines = [line for line in file if line.split(" =")[0] not in others]
     with open(conf, "w") as file:
-        file.writelines(lines + [f"{name} = {value}\n" for name, value in settings.items()])
+        file.writelines(lines + [f"{name} = {value}\n" for name, value in others.items()])
     with open(os.environ["HF_API_LOG"], "a") as log:
         subprocess.run([*os.environ["HF_RUNAS"].split(), os.environ["HF_API_DIR"] + "/reload", conf], check=True,
                        stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=120)
+
+
+def use_keys(text):
+    """Replaces the application by one whose file of keys says this."""
+    with open(settings()["token_keys"], "w") as file:
+        file.write(text)
+    reload()
 
 
 def npm(name, *packages):

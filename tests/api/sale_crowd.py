@@ -92,13 +92,16 @@ def crowd_words(program, sale, buyers, journal, *more, url=None, mode="purchase"
 
 
 def read_journal(path, sale):
-    """What tools/crowd was told. A request that it asked several times is one line."""
+    """
+    What tools/crowd was told. A request that it asked several times is one line. It does not draw a ticket anew: whose ticket
+    has expired before he was answered gives up, and does not know what he has.
+    """
     told = []
     with open(path, encoding="ascii") as lines:
         for line in lines:
             at, account, key, status, code, order, micros = line.split()
-            ended = int(at) / 1e6
-            told.append(Told(int(account), sale.id, key, 1, ended - int(micros) / 1e6, ended, int(status), code if code != "-" else None, order if order != "-" else None, None))
+            ended, status = int(at) / 1e6, 0 if code == "invalid_ticket" else int(status)
+            told.append(Told(int(account), sale.id, key, 1, ended - int(micros) / 1e6, ended, status, code if code != "-" else None, order if order != "-" else None, None))
     return told
 
 
@@ -224,7 +227,7 @@ class Square:
 
     async def buy(self, person, sale, key=None, quantity=1, ticket=None, what="purchase"):
         """One purchase, asked for once."""
-        key = key or str(uuid.uuid4())
+        key = str(uuid.uuid4()) if key is None else key
         body = {"ticket": ticket or person.tickets.get(sale.id, "none"), "quantity": quantity}
         wire = await self.take()
         begun = time.time()

@@ -20,8 +20,8 @@ TABLES = {
              "extract(epoch FROM CASE WHEN state = 'c' THEN NULL ELSE nullif(least(expires_at, ended_at), 'infinity') END) FROM _holdfast.hold WHERE sku = :sale",
     "available": "SELECT coalesce(sum(available), 0), coalesce(min(available), 0), extract(epoch FROM clock_timestamp()) FROM _holdfast.stock_lane WHERE sku = :sale",
     "movements": "SELECT kind, quantity, owner FROM _holdfast.stock_movement WHERE sku = :sale",
-    "money": "SELECT p.owner, sum(e.amount) FROM _holdfast.payment AS p JOIN _holdfast.ledger_entry AS e ON e.account_id = p.account_id AND e.payment = p.id "
-             "WHERE e.book = 'p' AND p.owner IN (SELECT o.id FROM shop.order AS o WHERE o.sale_id = :sale) GROUP BY p.owner",
+    "payments": "SELECT id, owner FROM _holdfast.payment",
+    "money": "SELECT payment, sum(amount) FROM _holdfast.ledger_entry WHERE book = 'p' GROUP BY payment",
 }
 PAID = ("paid", "shipped", "completed")
 
@@ -51,18 +51,18 @@ class Steps:
             else:
                 self.times.append(when)
                 self.values.append(value)
+        self.since, since = [], None  # when it has become positive
+        for when, value in zip(self.times, self.values):
+            since = None if value <= 0 else when if since is None else since
+            self.since.append(since)
 
     def most(self):
         return max(self.values, default=0)
 
-    def since_above(self, least, when):
-        """Since when the number has been above least at this time; None if it is not."""
+    def positive_since(self, when):
+        """Since when the number has been positive at this time; None if it is not."""
         at = bisect.bisect_right(self.times, when) - 1
-        if at < 0 or self.values[at] <= least:
-            return None
-        while at > 0 and self.values[at - 1] > least:
-            at -= 1
-        return self.times[at]
+        return self.since[at] if at >= 0 else None
 
 
 def short(wrong):
@@ -163,8 +163,10 @@ class Oracle:
         self.equal_none((row for row in self.tables.bought if int(row[1]) < bought[int(row[0])] or len(set(row[2:])) > 1), "  which is what is remembered of each")
 
     def check_money(self):
-        money = {row[0]: int(row[1]) for row in self.tables.money}
-        self.equal_none(((order, it.status, money.get(order, 0)) for order, it in self.orders.items() if money.get(order, 0) != (it.total if it.status in PAID else 0)),
+        owners, money = dict(self.tables.payments), collections.Counter()
+        for payment, amount in self.tables.money:
+            money[owners[payment]] += int(amount)
+        self.equal_none(((order, it.status, money[order]) for order, it in self.orders.items() if money[order] != (it.total if it.status in PAID else 0)),
                         f"{sum(it.status in PAID for it in self.orders.values())} orders are paid, each once")
 
     def check_sold_out(self, late):
@@ -173,7 +175,7 @@ class Oracle:
         free = Steps([(0.0, self.sale.units)] + [(when, -by) for when, by in zip(self.out.times, [a - b for a, b in zip(self.out.values, [0] + self.out.values)])])
         wrong, worst = [], 0.0
         for each in refused:
-            since = free.since_above(0, each.ended)
+            since = free.positive_since(each.ended)
             if since is not None and since < each.begun:
                 worst = max(worst, each.begun - since)
                 if each.begun - since > late:

@@ -135,7 +135,7 @@ class Load:
 # The configuration.
 source = open(f"{ROOT}/api/src/config.c").read()
 table = {name: otherwise.strip('"') if otherwise != "NULL" else None for name, otherwise in
-         re.findall(r'\{"(\w+)", (?:KIND_\w+,\s*AT\(\w+\),\s*)(NULL|"[^"]*")', source)}
+         re.findall(r'\{"(\w+)", (?:HF_KIND_\w+,\s*AT\(\w+\),\s*)(NULL|"[^"]*")', source)}
 launcher = set(re.findall(r'\{"(\w+)", ANY_LAUNCHER\}', source))
 model = open(f"{ROOT}/conf/api.conf").read()
 defaults = dict(re.findall(r"^#(\w+) =[ ]*(.*)$", model, re.M))

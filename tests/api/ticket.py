@@ -135,6 +135,16 @@ t.ok(figures["holdfast_tickets_total"] - begun["holdfast_tickets_total"] >= 62 a
 # An old one.
 answer = buy(sale, olga, mine)
 t.ok(bad(answer) and "expired" in answer.json()["detail"], "one that has expired is none", answer)
+again = {"Idempotency-Key": "before-it-expired"}
+dear = draw(sale, anna := register("anna")).json()
+bought = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 1}, headers=again)
+ends_at = datetime.datetime.fromisoformat(dear["expires_at"].replace("Z", "+00:00")).timestamp()
+time.sleep(max(ends_at - time.time(), 0) + 0.05)
+answer = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 1}, headers=again)
+t.ok(bought.status == 201 and answer.status == 201 and answer.body == bought.body and answer.headers["idempotency-replayed"] == "true", "but who has bought with it asks with his key for his order", answer)
+answer = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 2}, headers=again)
+t.equal(answer.code, "idempotency_key_reused", "the key stays what it was for")
+t.equal(len(anna.get("/v1/orders").json()["items"]), 1, "and buys no more")
 t.ok(bad(buy(sale, otto, mine)) and "detail" not in buy(sale, otto, mine).json(), "and nobody else hears that it was one")
 new = draw(sale, olga).json()["ticket"]
 t.ok(new != mine and buy(sale, olga, new).status == 201, "a new one is good")

@@ -6,22 +6,13 @@ within tools/with-api, behind nginx. TAP.
 import os
 import secrets
 
-from api import Tap, key, product, register, reload
+from api import Tap, key, product, register, settings, use_keys
 
-EDGE, CONF = os.environ["HF_EDGE"], os.environ["HF_API_CONF"]
+EDGE = os.environ["HF_EDGE"]
 t = Tap()
-with open(CONF) as conf:
-    FILE = dict(line.strip().split(" = ", 1) for line in conf if " = " in line)["token_keys"]
-with open(FILE) as keys:
+with open(settings()["token_keys"]) as keys:
     OLD = keys.read()
 NEW = f"key-2 {secrets.token_hex(32)}\n"
-
-
-def use(text):
-    """Replaces the application by one with these keys."""
-    with open(FILE, "w") as file:
-        file.write(text)
-    reload()
 
 
 def draw(who):
@@ -40,11 +31,11 @@ sale = "/v1/sales/" + mark.post("/v1/sales", {"sku_id": sku, "price": 500, "quan
 mark.post(sale + "/preheat")
 old = draw(olga)
 t.equal(buy(olga, old), 201, "a ticket is taken")
-use(NEW + OLD)
+use_keys(NEW + OLD)
 t.equal(buy(olga, old), 201, "one of the old key still is, once there is a new key")
 new = draw(olga)
 t.ok(new != old and buy(olga, new) == 201, "which signs from now on", old, new)
-use(NEW)
+use_keys(NEW)
 olga.token = register("other", base=EDGE).token  # an access token of the new key
 mine = draw(olga)
 t.equal(buy(olga, mine), 201, "the new key is enough")

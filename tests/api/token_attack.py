@@ -12,7 +12,7 @@ import secrets
 import time
 import urllib.parse
 
-from api import Answer, Client, Tap, note, product, register, within, why_no_problem
+from api import Answer, Client, Tap, note, product, register, settings, within, why_no_problem
 
 t = Tap()
 PROTECTED, PUBLIC = "/v1/me", "/v1/categories"
@@ -21,12 +21,6 @@ PROTECTED, PUBLIC = "/v1/me", "/v1/categories"
 def text(data):
     """base64url, without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def settings():
-    """The application's."""
-    with open(os.environ["HF_API_CONF"]) as file:
-        return dict(line.strip().split(" = ", 1) for line in file if " = " in line)
 
 
 with open(settings()["token_keys"]) as keys:

@@ -29,7 +29,7 @@ def check(text, runas=()):
 
 source = open(f"{ROOT}/worker/src/config.c").read()
 table = {("provider.NAME." if place == "OF" else "") + name: None if otherwise == "NULL" else otherwise.strip('"') for name, place, otherwise in
-         re.findall(r'\{"(\w+)", KIND_\w+, (AT|OF)\(\w+\), (NULL|"[^"]*"),', source)}
+         re.findall(r'\{"(\w+)", HF_KIND_\w+, (AT|OF)\(\w+\), (NULL|"[^"]*"),', source)}
 model = open(f"{ROOT}/conf/worker.conf").read()
 defaults = {name: value.strip() for name, value in re.findall(r"^#([\w.]+) =(.*)$", model, re.M)}
 given = dict(re.findall(r"^(\w+) = (.*)$", model, re.M))

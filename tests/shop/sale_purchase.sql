@@ -1,7 +1,7 @@
 -- Buying in a sale, one line or many.
 \ir include/begin.sql
 \ir include/sale.sql
-SELECT plan(50);
+SELECT plan(53);
 
 SELECT sale('mia', 'TEA', 10, 2) AS tea, sale('mia', 'CUP', 3, 1) AS cup, sale('max', 'SOON', 10, 1, '10 minutes') AS soon \gset
 SELECT person('ann') AS ann, person('bob') AS bob, person('cyd') AS cyd, person('dan') AS dan, person('sue') AS sue \gset
@@ -25,6 +25,9 @@ SELECT is(buys('ann', :tea, 'ann-tea-1'), '00000 again', 'the same key gives the
 SELECT is((SELECT format('%s %s', order_id, expires_at) FROM shop.purchase_batch(ARRAY[:ann], ARRAY['ann-tea-1'], ARRAY[:tea], ARRAY[1::bigint])),
     (SELECT format('%s %s', id, expires_at) FROM shop.order WHERE id = :'first'), 'with its deadline');
 SELECT is(buys('ann', :tea, 'ann-tea-1', 2), 'HF021', 'but not for another quantity');
+SELECT is(buys('ann', :tea, 'ann-tea-1', -1), '00000 again', 'a negative quantity finds what was bought with a key');
+SELECT is(buys('ann', :tea, 'ann-tea-1', -2), 'HF021', 'of that quantity');
+SELECT is(buys('ann', :tea, 'ann-tea-0', -1), 'HF003', 'and buys nothing');
 SELECT is((SELECT count(*) FROM shop.order WHERE account_id = :ann), 1::bigint, 'and there is one order');
 SELECT is(buys('bob', :tea, 'ann-tea-1'), '00000', 'a key is its account''s');
 SELECT is(buys('ann', :cup, 'ann-tea-1'), '00000', 'and its sale''s');

@@ -44,7 +44,7 @@ read_purchase(const HfRequest *request, const HfText *id, Purchase *purchase)
 
 /*
  * Without a good ticket nobody buys, and if nobody can buy at all, that is what is told.  Whoever
- * had a good one may still ask for his order with his key, once no tickets are given any more.
+ * had a good one may still ask with his key for the order that he has.
  */
 static void
 judge(void *arg, const HfLive *live)
@@ -64,11 +64,11 @@ judge(void *arg, const HfLive *live)
 	{
 		expired =
 			hf_ticket_check(&purchase.ticket, request->account, purchase.sale) != HF_TICKET_BAD;
-		if (live->state == HF_LIVE_OPEN)
-			hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
-							 expired ? "it has expired; draw a new one" : NULL);
-		else if (expired)
-			hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+		if (expired)
+			hf_purchase(request, purchase.sale, &purchase.key,
+						live->state == HF_LIVE_OPEN ? -purchase.quantity : purchase.quantity);
+		else if (live->state == HF_LIVE_OPEN)
+			hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket", NULL);
 		else
 			hf_reply_refusal(request, hf_problem_of_sqlstate(hf_live_sqlstate(live->state)), NULL,
 							 NULL);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "limit_test.h"
+#include "loop.h"
 
 #define ADDRESS "192.0.2.1"
 
@@ -16,10 +17,16 @@
 
 static uint64_t seed = 1;
 
+uint64_t
+hf_loop_now(void)
+{
+	return (uint64_t) now() / 1000;
+}
+
 void
 set_rule(HfLimitScope scope, unsigned quota, unsigned window, unsigned burst)
 {
-	hf_config.limit[CLASS][scope] = (HfLimitRule){quota, window, burst};
+	hf_config.limit[CLASS][scope] = (HfRate){quota, window, burst};
 }
 
 /* Begins with these rules, as if nobody had ever asked. */
