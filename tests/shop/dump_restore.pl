@@ -60,7 +60,7 @@ pay($paying, 'test_approve');
 my $sale = field(qq(sale_create($seller, json_build_object('sku_id', '$sku', 'price', 900, 'quantity', 10, 'per_account_limit', 2,
 	'starts_at', shop.json_time(now() - interval '1 min'), 'ends_at', shop.json_time(now() + interval '1 hour'))::jsonb)), 'id');
 rest("sale_preheat($seller, $sale)");
-my $bought = field(qq(sale_purchase($buyer, $sale, @{[new_key()]}, '{"quantity": 1}')), 'id');
+my $bought = field(qq(sale_purchase($buyer, $sale, @{[new_key()]}, '{"ticket": "none", "quantity": 1}')), 'id');
 
 my $dump = server_dir() . '/shop.dump';
 ok(as_server('pg_dump', '-Fc', '-f', $dump, $ENV{PGDATABASE}), 'pg_dump succeeds');
@@ -83,7 +83,7 @@ pay($waiting, 'test_approve', @restored);
 sql('SELECT holdfast.simulate_provider()', @restored);
 is(status($waiting, @restored), 'paid', 'one that waited can be paid');
 is(status($bought, @restored), 'pending_payment', 'so can what was bought in the sale');
-is(sql_status(qq(SELECT rest.sale_purchase($buyer, $sale, @{[new_key()]}, '{"quantity": 2}')), @restored), 'HS404',
+is(sql_status(qq(SELECT rest.sale_purchase($buyer, $sale, @{[new_key()]}, '{"ticket": "none", "quantity": 2}')), @restored), 'HS404',
 	'whose limit still counts what was bought before') or diag('the code of limit_reached');
 is(sql("SELECT body -> 'items' -> 0 -> 'skus' IS NOT NULL OR json_array_length(body -> 'items') = 1 FROM rest.product_search(NULL, '{\"q\": \"台灯\"}')", @restored),
 	't', 'search finds what it found');

@@ -30,7 +30,7 @@ sql("SELECT rest.sale_preheat(99, $sale)");
 
 my @requests = (
 	[order => q{rest.order_place(?, ?, '{"items": [{"sku_id": "1", "quantity": 2}]}')}],
-	[purchase => qq{rest.sale_purchase(?, $sale, ?, '{"quantity": 1}')}],
+	[purchase => qq{rest.sale_purchase(?, $sale, ?, '{"ticket": "none", "quantity": 1}')}],
 	[payment => q{rest.payment_create(?, ?::uuid, ?, '{"provider": "simulated", "method": "test_approve"}')}]);
 
 # One request, sent until it is answered: the reply. Nothing is answered for too long is a failure of the test.
