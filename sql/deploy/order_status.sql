@@ -133,10 +133,19 @@ END $$;
 COMMENT ON FUNCTION shop.cancel_order(bigint, uuid, bigint, text, text) IS
 'Cancels an order that has not been paid, gives up a payment that can be given up, and releases its units. Errors: HS004 no such order, HS006 p_if_match is another version, HS305 paid, or ended already, HS306 its money is on its way; HF008, HF028 somebody else was quicker.';
 
+CREATE FUNCTION shop.lock_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT;
+    END;
+COMMENT ON FUNCTION shop.lock_buyers(bigint[], uuid[]) IS 'Called with orders of sales before they are locked: locks what is known of their buyers. Empty until sales are there.';
+
 CREATE FUNCTION shop.cancel_expired_orders(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now CONSTANT timestamptz := clock_timestamp();
+    v_accounts bigint[];
+    v_orders uuid[];
     v_sale_accounts bigint[];
     v_sale_orders uuid[];
     v_alive record;
@@ -145,11 +154,23 @@ DECLARE
 BEGIN
     -- OFFSET 0 makes the planner look at the holds of each order, one by one, instead of at all holds there are.
     -- The common case: the holds are dead as well, and nobody can want them before the order any more.
+    SELECT array_agg(d.account_id), array_agg(d.id), array_agg(d.account_id) FILTER (WHERE d.sale_id IS NOT NULL),
+           array_agg(d.id) FILTER (WHERE d.sale_id IS NOT NULL)
+    INTO v_accounts, v_orders, v_sale_accounts, v_sale_orders
+    FROM (SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
+          WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
+            AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
+          ORDER BY o.expires_at LIMIT p_limit) AS d;
+    -- Buyers before orders, as everywhere: whoever has a buyer in hand may be waiting for one of these orders.
+    IF v_sale_orders IS NOT NULL THEN
+        PERFORM shop.lock_buyers(v_sale_accounts, v_sale_orders);
+    END IF;
     WITH due AS MATERIALIZED (
-        SELECT o.account_id, o.id FROM shop.order AS o
+        SELECT o.account_id, o.id FROM unnest(v_accounts, v_orders) AS u (account_id, id)
+        JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id
         WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
           AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
-        ORDER BY o.expires_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
+        FOR NO KEY UPDATE OF o SKIP LOCKED),
     cancelled AS (
         UPDATE shop.order AS o SET status = 'cancelled', version = o.version + 1, changed_at = v_now
         FROM due AS d WHERE o.account_id = d.account_id AND o.id = d.id
