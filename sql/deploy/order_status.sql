@@ -215,6 +215,6 @@ BEGIN
     RETURN v_cancelled + v_released;
 END $$;
 COMMENT ON FUNCTION shop.cancel_expired_orders(integer) IS
-'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number.';
+'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for buyers of a sale who are at their own rows, and for nobody who has locked an order; may be called by several at once. Returns their number.';
 
 COMMIT;
