@@ -133,12 +133,12 @@ END $$;
 COMMENT ON FUNCTION shop.cancel_order(bigint, uuid, bigint, text, text) IS
 'Cancels an order that has not been paid, gives up a payment that can be given up, and releases its units. Errors: HS004 no such order, HS006 p_if_match is another version, HS305 paid, or ended already, HS306 its money is on its way; HF008, HF028 somebody else was quicker.';
 
-CREATE FUNCTION shop.lock_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS void
+CREATE FUNCTION shop.take_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS uuid[]
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT;
+        SELECT p_orders;
     END;
-COMMENT ON FUNCTION shop.lock_buyers(bigint[], uuid[]) IS 'Called with orders of sales before they are locked: locks what is known of their buyers. Empty until sales are there.';
+COMMENT ON FUNCTION shop.take_buyers(bigint[], uuid[]) IS 'Called with orders of sales that are locked: those whose buyers nobody else has in hand, who are locked now. All of them until sales are there.';
 
 CREATE FUNCTION shop.cancel_expired_orders(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -148,6 +148,7 @@ DECLARE
     v_orders uuid[];
     v_sale_accounts bigint[];
     v_sale_orders uuid[];
+    v_taken uuid[];
     v_alive record;
     v_cancelled integer;
     v_released integer := 0;
@@ -160,17 +161,14 @@ BEGIN
     FROM (SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
           WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
             AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
-          ORDER BY o.expires_at LIMIT p_limit) AS d;
-    -- Buyers before orders, as everywhere: whoever has a buyer in hand may be waiting for one of these orders.
+          ORDER BY o.expires_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED) AS d;
+    -- Everybody else has the buyer in hand before the order, and may be waiting for this one: so nobody is waited for here.
     IF v_sale_orders IS NOT NULL THEN
-        PERFORM shop.lock_buyers(v_sale_accounts, v_sale_orders);
+        v_taken := shop.take_buyers(v_sale_accounts, v_sale_orders);
     END IF;
-    WITH due AS MATERIALIZED (
-        SELECT o.account_id, o.id FROM unnest(v_accounts, v_orders) AS u (account_id, id)
-        JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id
-        WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
-          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
-        FOR NO KEY UPDATE OF o SKIP LOCKED),
+    WITH due AS (
+        SELECT u.account_id, u.id FROM unnest(v_accounts, v_orders) AS u (account_id, id)
+        WHERE v_sale_orders IS NULL OR u.id <> ALL (v_sale_orders) OR u.id = ANY (v_taken)),
     cancelled AS (
         UPDATE shop.order AS o SET status = 'cancelled', version = o.version + 1, changed_at = v_now
         FROM due AS d WHERE o.account_id = d.account_id AND o.id = d.id
@@ -215,6 +213,6 @@ BEGIN
     RETURN v_cancelled + v_released;
 END $$;
 COMMENT ON FUNCTION shop.cancel_expired_orders(integer) IS
-'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for buyers of a sale who are at their own rows, and for nobody who has locked an order; may be called by several at once. Returns their number.';
+'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number.';
 
 COMMIT;

@@ -27,7 +27,19 @@ COMMENT ON COLUMN shop.sale_buyer.bought IS 'Units of the orders that have not e
 COMMENT ON COLUMN shop.sale_buyer.allowed IS 'The limit of the sale, which does not change once it can be bought in.';
 COMMENT ON COLUMN shop.sale_buyer.quantities IS 'Units of each order; negative once it has ended unpaid.';
 
-CREATE OR REPLACE FUNCTION shop.lock_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS void
+CREATE OR REPLACE FUNCTION shop.take_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT o.id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
+        JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id
+        JOIN shop.sale_buyer AS b ON b.sale_id = o.sale_id AND b.account_id = o.account_id
+        FOR NO KEY UPDATE OF b SKIP LOCKED);
+END $$;
+COMMENT ON FUNCTION shop.take_buyers(bigint[], uuid[]) IS 'Called with orders of sales that are locked: those whose buyers nobody else has in hand, who are locked now.';
+
+CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 BEGIN
@@ -35,14 +47,6 @@ BEGIN
     JOIN (SELECT DISTINCT o.account_id, o.sale_id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
           JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id) AS d ON d.account_id = b.account_id AND d.sale_id = b.sale_id
     ORDER BY b.sale_id, b.account_id FOR NO KEY UPDATE OF b;
-END $$;
-COMMENT ON FUNCTION shop.lock_buyers(bigint[], uuid[]) IS 'Locks the rows of the buyers of these orders of sales, in the order in which everybody locks them. Whoever locks the orders too does so afterwards.';
-
-CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
-BEGIN
-    PERFORM shop.lock_buyers(p_accounts, p_orders);
     UPDATE shop.sale_buyer AS b
     SET quantities = ARRAY(SELECT CASE WHEN u.id = ANY (d.ids) THEN -abs(u.quantity) ELSE u.quantity END
                            FROM unnest(b.order_ids, b.quantities) WITH ORDINALITY AS u (id, quantity, i) ORDER BY u.i),

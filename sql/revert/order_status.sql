@@ -1,7 +1,7 @@
 -- Revert shop:order_status from pg
 BEGIN;
 DROP FUNCTION shop.cancel_expired_orders(integer);
-DROP FUNCTION shop.lock_buyers(bigint[], uuid[]);
+DROP FUNCTION shop.take_buyers(bigint[], uuid[]);
 DROP FUNCTION shop.cancel_order(bigint, uuid, bigint, text, text);
 DROP FUNCTION shop.change_order(bigint, uuid, text, bigint, text, text, timestamptz);
 DROP FUNCTION shop.units_returned(bigint[], bigint[]);
