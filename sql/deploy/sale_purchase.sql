@@ -31,13 +31,18 @@ CREATE OR REPLACE FUNCTION shop.take_buyers(p_accounts bigint[], p_orders uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 BEGIN
+    -- An order that no buyer's row knows has nobody to wait for.
     RETURN ARRAY(
+        SELECT o.id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
+        JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id
+        WHERE NOT EXISTS (SELECT FROM shop.sale_buyer AS b WHERE b.sale_id = o.sale_id AND b.account_id = o.account_id))
+    || ARRAY(
         SELECT o.id FROM unnest(p_accounts, p_orders) AS u (account_id, id)
         JOIN shop.order AS o ON o.account_id = u.account_id AND o.id = u.id
         JOIN shop.sale_buyer AS b ON b.sale_id = o.sale_id AND b.account_id = o.account_id
         FOR NO KEY UPDATE OF b SKIP LOCKED);
 END $$;
-COMMENT ON FUNCTION shop.take_buyers(bigint[], uuid[]) IS 'Called with orders of sales that are locked: those whose buyers nobody else has in hand, who are locked now.';
+COMMENT ON FUNCTION shop.take_buyers(bigint[], uuid[]) IS 'Called with orders of sales that are locked: those whose buyers nobody else has in hand, who are locked now, or who have none.';
 
 CREATE OR REPLACE FUNCTION shop.orders_ended(p_accounts bigint[], p_orders uuid[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

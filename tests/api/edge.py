@@ -60,10 +60,14 @@ def request(line, *headers, body=b""):
     return "\r\n".join([line, "Host: shop", "Connection: close", *headers, "", ""]).encode("latin-1") + body
 
 
+# The stand-in closes after each answer, and nginx must not take the connection for one that stays open.
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+
 class Application:
     """A stand-in for the application behind an nginx of its own: writes down what it is sent."""
 
-    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+    def __init__(self, answer=OK):
         self.directory = os.path.join(os.path.dirname(CONF), "stand-in")
         subprocess.run([*RUNAS, "mkdir", "-p", self.directory], check=True)
         self.answer, self.seen = answer, []
@@ -161,7 +165,7 @@ raw(request("POST /v1/x HTTP/1.1", "Transfer-Encoding: chunked", body=b"1\r\n{\r
 PORT = raw_port
 t.ok("\r\nContent-Length: 2\r\n" in app.seen[0] and "chunked" not in app.seen[0] and "6.6.6.6" not in app.seen[0],
      "chunks arrive as a body with a length, without trailers", app.seen)
-for answer, status in ((b"", 503), (b"HTTP/1.1 418 Short\r\nContent-Length: 0\r\n\r\n", 418)):
+for answer, status in ((b"", 503), (b"HTTP/1.1 418 Short\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 418)):
     app.answer = answer
     app.seen.clear()
     seen = through.request("POST", "/v1/x", raw=b"{}")
@@ -169,7 +173,7 @@ for answer, status in ((b"", 503), (b"HTTP/1.1 418 Short\r\nContent-Length: 0\r\
          seen, app.seen)
 
 # Who may ask for what.
-app.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+app.answer = OK
 seen = [through.get(path, headers={"X-Address": address}).status for path in ("/metrics", "/ready", "/bench/noop", "/health")
         for address in ("10.1.2.3", "8.8.8.8", "2001:db8::1")]
 t.equal(seen, [200, 404, 404] * 3 + [200] * 3, "what is the operator's is hidden from addresses that are not private")
