@@ -60,7 +60,7 @@ COMMENT ON COLUMN shop.job_kind.backoff IS 'How long the second attempt waits; e
 COMMENT ON COLUMN shop.job_kind.paused IS 'No job of it is claimed.';
 
 INSERT INTO shop.job_kind (kind, attempts) VALUES
-    ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5);
+    ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5), ('noop', 3);
 
 CREATE TABLE shop.job_head (
     one   boolean  NOT NULL DEFAULT true,

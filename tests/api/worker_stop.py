@@ -47,7 +47,7 @@ for number in (signal.SIGTERM, signal.SIGINT):
     status, took = worker.stop(number)
     t.equal((status, states(first)), (0, ["captured"]), f"{number.name}: what it holds is finished, and recorded")
     t.ok(took < 4, f"{number.name}: and it ends when that is done", took)
-    t.equal(worker.events("stopped")[-1]["message"], "calls left behind: 0", f"{number.name}: nothing is left behind")
+    t.equal(worker.events("stopped")[-1]["message"], "left behind: 0", f"{number.name}: nothing is left behind")
     t.ok(all(c["state"] in ("pending", "succeeded") for c in calls()), f"{number.name}: what it does not hold waits")
     Worker.start(worker)
     t.ok(within(10, lambda: states(rest) == ["captured"]), f"{number.name}: for the next one")

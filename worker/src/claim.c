@@ -67,19 +67,19 @@ hf_claim_add(const char *name, const HfProvider *provider, unsigned most)
 }
 
 /* How many calls are held: claimed, and not recorded yet. */
-unsigned
-hf_claim_held(void)
+static unsigned
+held(void)
 {
-	unsigned held = 0;
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < source_count; i++)
-		held += sources[i].held;
-	return held;
+		n += sources[i].held;
+	return n;
 }
 
 /* Claims nothing any more. */
-void
-hf_claim_stop(void)
+static void
+stop(void)
 {
 	stopping = true;
 }
@@ -278,8 +278,8 @@ judge(Source *source, const HfAnswer *answer)
 }
 
 /* Takes a call that was made, or not, to be recorded. */
-void
-hf_claim_answered(HfCall *call)
+static void
+answered(HfCall *call)
 {
 	judge(call->source, &call->answer);
 	hf_record_add(call);
@@ -295,10 +295,12 @@ forget(HfCall *call)
 }
 
 /* Begins in a worker process; the sources are there. */
-void
-hf_claim_begin(void)
+static bool
+begin(void)
 {
+	hf_provider_begin(answered);
 	hf_record_begin(forget);
+	return true;
 }
 
 /* The source whose turn it is, of those that are due; NULL if none is. */
@@ -317,39 +319,44 @@ due_source(int64_t now)
 	return NULL;
 }
 
-/* Sends what is to be sent, if the database has time: answers and claims take turns. */
-void
-hf_claim_step(int64_t now)
+/* Records what was answered, or looks for calls: they take turns. */
+static bool
+send(int64_t now)
 {
-	while (hf_database_is_ready())
-	{
-		bool has_answers = hf_record_is_waiting();
-		Source *source = has_answers && !recorded_last ? NULL : due_source(now);
+	bool has_answers = hf_record_is_waiting();
+	Source *source = has_answers && !recorded_last ? NULL : due_source(now);
 
-		if (source == NULL && !has_answers)
-			return;
-		recorded_last = source == NULL;
-		if (source != NULL)
-			look(source);
-		else
-			hf_record_send();
-	}
+	if (source == NULL && !has_answers)
+		return false;
+	recorded_last = source == NULL;
+	if (source != NULL)
+		look(source);
+	else
+		hf_record_send();
+	return true;
 }
 
 /* When there is something to do again, as far as it is known by now. */
-int64_t
-hf_claim_deadline(void)
+static int64_t
+deadline(bool database_is_ready)
 {
-	int64_t deadline = HF_NEVER;
+	int64_t next = HF_NEVER;
 
-	if (!hf_database_is_ready())
+	if (!database_is_ready)
 		return HF_NEVER;
 	if (hf_record_is_waiting())
 		return 0;
 	if (stopping)
 		return HF_NEVER;
 	for (unsigned i = 0; i < source_count; i++)
-		if (room(&sources[i]) > 0 && due_at(&sources[i]) < deadline)
-			deadline = due_at(&sources[i]);
-	return deadline;
+		if (room(&sources[i]) > 0 && due_at(&sources[i]) < next)
+			next = due_at(&sources[i]);
+	return next;
 }
+
+const HfPart hf_claim_part = {.begin = begin,
+							  .send = send,
+							  .deadline = deadline,
+							  .held = held,
+							  .stop = stop,
+							  .cut = hf_provider_cancel};

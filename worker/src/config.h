@@ -35,6 +35,31 @@ typedef struct HfConfig
 	unsigned lease;
 	unsigned poll_interval;
 
+	bool jobs; /* whether jobs of the queue are done */
+
+	char *mail_server;	/* URL; empty: none */
+	char *mail_spool;	/* directory; empty: none */
+	char *mail_tls;		/* required, opportunistic or off */
+	char *mail_ca_file; /* empty: the system's */
+	char *mail_user;	/* empty: no login */
+	char *mail_password_file;
+	char *mail_from;
+	char *mail_link;	  /* URL of the shop's pages */
+	char *mail_templates; /* directory */
+	unsigned mail_jobs;	  /* at a time */
+	unsigned mail_timeout;
+
+	char *image_source;	   /* directory of uploads; empty: no images are made */
+	char *image_directory; /* where the sizes go */
+	unsigned image_jobs;
+	unsigned image_timeout;
+	unsigned image_pixels; /* millions */
+	size_t image_memory;
+
+	unsigned webhook_jobs;
+	unsigned webhook_timeout;
+	bool webhook_private; /* whether private addresses may be called */
+
 	bool simulated; /* whether the built-in provider does its work */
 	HfProviderConfig provider[HF_PROVIDERS_MAX];
 	size_t providers;

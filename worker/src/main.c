@@ -1,14 +1,18 @@
 /*
  * main.c
- *		The worker: makes the calls of payment providers that the database has due.
+ *		The worker: does for the shop what is to be done in the outside world.
  *
  * Reads its settings, becomes the user they name, and lets processes work (process.c, loop.c).
  */
 #include "claim.h"
 #include "config.h"
+#include "image.h"
 #include "loop.h"
+#include "mail.h"
 #include "process.h"
 #include "provider.h"
+#include "simple.h"
+#include "webhook.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -36,6 +40,16 @@ add_sources(char *error, size_t room)
 		hf_claim_add(config->name, provider, config->calls);
 	}
 	return true;
+}
+
+/* Makes kinds of jobs of what the settings say; false with a message if they are wrong. */
+static bool
+add_kinds(char *error, size_t room)
+{
+	if (!hf_config.jobs)
+		return true;
+	hf_simple_load(hf_config.batch);
+	return hf_mail_load(error, room) && hf_image_load(error, room) && hf_webhook_load(error, room);
 }
 
 /* Becomes the user, if root starts us; false with a message if that cannot be. */
@@ -76,7 +90,8 @@ main(int argc, char **argv)
 		return 2;
 	}
 	if (!hf_config_load(file, error, sizeof(error)) ||
-		!become(hf_config.user, error, sizeof(error)) || !add_sources(error, sizeof(error)))
+		!become(hf_config.user, error, sizeof(error)) || !add_sources(error, sizeof(error)) ||
+		!add_kinds(error, sizeof(error)))
 	{
 		fprintf(stderr, "%s: %s\n", file, error);
 		return 1;

@@ -2,7 +2,7 @@
  * provider.c
  *		Calls providers by HTTP.
  *
- * Of the program libcurl is known here only.  A call is a POST of JSON to the provider's URL with
+ * A call is a POST of JSON to the provider's URL with
  * the call's key as Idempotency-Key, and to look one up is a GET of URL/KEY: README.md has the
  * protocol.  Many are under way at once; each ends within its provider's timeout, and with exactly
  * one call of `done`.
@@ -14,11 +14,9 @@
 
 #include "answer.h"
 #include "clock.h"
-
-#include <curl/curl.h>
+#include "transfer.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +24,6 @@
 
 #define ANSWER_MAX	  65536
 #define SECRET_MAX	  1000
-#define WAITS_MAX	  4
 #define CONNECT_MOST  5000L /* milliseconds */
 #define HEADER_PREFIX "Authorization: Bearer "
 
@@ -48,7 +45,6 @@ typedef struct Exchange
 	char answer[ANSWER_MAX];
 } Exchange;
 
-static CURLM *multi;
 static HfProviderDone when_done;
 static Exchange *exchanges;
 
@@ -128,15 +124,11 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 	return provider;
 }
 
-/* Begins, in the process that is going to call. */
-bool
+/* Begins, in the process that is going to call: `done` is told of each call that has ended. */
+void
 hf_provider_begin(HfProviderDone done)
 {
 	when_done = done;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return false;
-	multi = curl_multi_init();
-	return multi != NULL;
 }
 
 /* Keeps a piece of an answer; one that is too long is given up. */
@@ -159,11 +151,7 @@ take_piece(char *data, size_t size, size_t n, void *context)
 static void
 free_exchange(Exchange *exchange)
 {
-	if (exchange->easy != NULL)
-	{
-		curl_multi_remove_handle(multi, exchange->easy);
-		curl_easy_cleanup(exchange->easy);
-	}
+	curl_easy_cleanup(exchange->easy);
 	curl_slist_free_all(exchange->headers);
 	free(exchange);
 }
@@ -235,7 +223,6 @@ set_options(const HfProvider *provider, Exchange *exchange, long timeout)
 	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout < CONNECT_MOST ? timeout : CONNECT_MOST);
 	SET(CURLOPT_WRITEFUNCTION, take_piece);
 	SET(CURLOPT_WRITEDATA, exchange);
-	SET(CURLOPT_PRIVATE, exchange);
 	SET(CURLOPT_HTTPHEADER, exchange->headers);
 	if (call->body != NULL)
 	{
@@ -243,6 +230,24 @@ set_options(const HfProvider *provider, Exchange *exchange, long timeout)
 		SET(CURLOPT_POSTFIELDSIZE, (long) strlen(call->body));
 	}
 	return true;
+}
+
+/* The exchange has ended. */
+static void
+exchanged(void *context, CURL *easy, CURLcode result)
+{
+	Exchange *exchange = context;
+	long status = 0, sent = 0;
+
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
+	if (result == CURLE_OK)
+		hf_answer_read(exchange->call, status, exchange->answer, exchange->length);
+	else
+		hf_answer_none(exchange->call, sent > 0,
+					   exchange->is_too_long ? "the answer is too long"
+											 : curl_easy_strerror(result));
+	end_exchange(exchange);
 }
 
 /* Begins an exchange; NULL if there is no memory for it. */
@@ -257,7 +262,7 @@ begin_exchange(const HfProvider *provider, HfCall *call)
 	exchange->easy = curl_easy_init();
 	if (exchange->easy != NULL && add_headers(provider, exchange) &&
 		set_options(provider, exchange, (long) provider->config->timeout) &&
-		curl_multi_add_handle(multi, exchange->easy) == CURLM_OK)
+		hf_transfer_start(exchange->easy, exchanged, exchange))
 		return exchange;
 	free_exchange(exchange);
 	return NULL;
@@ -289,78 +294,14 @@ hf_provider_call(const HfProvider *provider, HfCall *call)
 	exchanges = exchange;
 }
 
-static void
-read_exchange(Exchange *exchange, CURLcode result)
-{
-	long status = 0, sent = 0;
-
-	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(exchange->easy, CURLINFO_REQUEST_SIZE, &sent);
-	if (result == CURLE_OK)
-		hf_answer_read(exchange->call, status, exchange->answer, exchange->length);
-	else
-		hf_answer_none(exchange->call, sent > 0,
-					   exchange->is_too_long ? "the answer is too long"
-											 : curl_easy_strerror(result));
-}
-
-/* Does what can be done without waiting, and tells of the calls that have ended. */
-void
-hf_provider_step(void)
-{
-	CURLMsg *message;
-	int n;
-
-	curl_multi_perform(multi, &n);
-	while ((message = curl_multi_info_read(multi, &n)) != NULL)
-	{
-		Exchange *exchange = NULL;
-
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &exchange);
-		read_exchange(exchange, message->data.result);
-		end_exchange(exchange);
-	}
-}
-
-/* Waits until providers have answered, one of the others is ready, or the time is over. */
-void
-hf_provider_wait(struct pollfd *others, int n, int milliseconds)
-{
-	struct curl_waitfd extra[WAITS_MAX];
-	unsigned used = 0;
-
-	for (int i = 0; i < n && used < WAITS_MAX; i++)
-		if (others[i].fd >= 0)
-			extra[used++] =
-				(struct curl_waitfd){.fd = others[i].fd,
-									 .events = (short) (((others[i].events & POLLIN) != 0
-															 ? CURL_WAIT_POLLIN
-															 : 0) |
-														((others[i].events & POLLOUT) != 0
-															 ? CURL_WAIT_POLLOUT
-															 : 0))};
-	curl_multi_poll(multi, extra, used, milliseconds, NULL);
-	/* It does not tell of errors. */
-	(void) poll(others, (nfds_t) n, 0);
-}
-
 /* Gives up what is under way: nobody knows what becomes of it. */
 void
 hf_provider_cancel(void)
 {
 	while (exchanges != NULL)
 	{
+		hf_transfer_stop(exchanges->easy);
 		hf_answer_none(exchanges->call, true, "the worker was stopped");
 		end_exchange(exchanges);
 	}
-}
-
-void
-hf_provider_end(void)
-{
-	hf_provider_cancel();
-	curl_multi_cleanup(multi);
-	curl_global_cleanup();
 }

@@ -16,14 +16,9 @@ typedef struct HfProvider HfProvider;
 /* The call has been made, or not: its answer says. */
 typedef void (*HfProviderDone)(HfCall *call);
 
-struct pollfd;
-
 extern HfProvider *hf_provider_load(const HfProviderConfig *config, char *error, size_t room);
-extern bool hf_provider_begin(HfProviderDone done);
+extern void hf_provider_begin(HfProviderDone done);
 extern void hf_provider_call(const HfProvider *provider, HfCall *call);
-extern void hf_provider_step(void);
-extern void hf_provider_wait(struct pollfd *others, int n, int milliseconds);
 extern void hf_provider_cancel(void);
-extern void hf_provider_end(void);
 
 #endif

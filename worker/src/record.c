@@ -11,6 +11,7 @@
  */
 #include "record.h"
 
+#include "array.h"
 #include "database.h"
 #include "log.h"
 
@@ -121,54 +122,28 @@ elements(const HfCall *call, const char *element[ARRAYS])
 	element[5] = call->answer.reason;
 }
 
-/* Writes an element of an array as PostgreSQL reads it. */
-static void
-write_element(FILE *file, const char *text)
-{
-	if (*text == '\0')
-	{
-		fputs("NULL", file);
-		return;
-	}
-	fputc('"', file);
-	for (; *text != '\0'; text++)
-	{
-		if (*text == '"' || *text == '\\')
-			fputc('\\', file);
-		fputc(*text, file);
-	}
-	fputc('"', file);
-}
-
-/* The arrays of the first n calls, to be freed; false if there is no memory. */
+/* The arrays of the first n calls, to be freed; false if there is no memory for one. */
 static bool
-write_arrays(unsigned n, char *array[ARRAYS])
+write_arrays(unsigned n, char *written[ARRAYS])
 {
-	FILE *file[ARRAYS] = {NULL};
-	size_t length[ARRAYS];
+	HfArray array[ARRAYS];
 	const HfCall *call = first;
 	bool good = true;
 
 	for (int a = 0; a < ARRAYS; a++)
-		good = (file[a] = open_memstream(&array[a], &length[a])) != NULL && good;
-	for (unsigned i = 0; good && i < n; i++, call = call->next)
+		hf_array_open(&array[a]);
+	for (unsigned i = 0; i < n; i++, call = call->next)
 	{
 		const char *element[ARRAYS];
 
 		elements(call, element);
 		for (int a = 0; a < ARRAYS; a++)
-		{
-			fputc(i == 0 ? '{' : ',', file[a]);
-			write_element(file[a], element[a]);
-		}
+			hf_array_add(&array[a], *element[a] == '\0' ? NULL : element[a]);
 	}
 	for (int a = 0; a < ARRAYS; a++)
 	{
-		if (file[a] == NULL)
-			continue;
-		fputc('}', file[a]);
-		good = ferror(file[a]) == 0 && good;
-		good = fclose(file[a]) == 0 && good;
+		written[a] = hf_array_close(&array[a]);
+		good = written[a] != NULL && good;
 	}
 	return good;
 }

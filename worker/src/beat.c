@@ -1,0 +1,3 @@
+#include "beat.h"
+
+const HfPart hf_beat_part = {0};

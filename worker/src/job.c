@@ -1,0 +1,589 @@
+/*
+ * job.c
+ *		Jobs of the queue in the database: claimed, done by the kind they are of, recorded.
+ *
+ * The life of a job: it is claimed, with others of its kind; what the database knows about it is
+ * fetched; its kind begins it; while it goes on, its lease is extended; it ends, and that is
+ * recorded (ending.c).  Each kind is looked for over and over: at once while there is more than was
+ * taken, soon after there was something, and rarely while there is nothing.
+ *
+ * Invariants: a claim is committed before its jobs are begun, so no transaction is open meanwhile,
+ * and a process that dies loses nothing but time: its leases run out.  No more jobs of a kind are
+ * held than may be done at once.  A job whose lease is lost is given up, one whose time limit is
+ * over has failed.  While somebody who is needed for a kind is away, one job at a time is tried,
+ * with growing pauses, and no attempt is counted.
+ */
+#include "job.h"
+
+#include "array.h"
+#include "clock.h"
+#include "config.h"
+#include "database.h"
+#include "ending.h"
+#include "log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KINDS_MAX	 8
+#define SOON		 20 /* milliseconds until the next look while there is something */
+#define AWAY_LEAST	 500
+#define AWAY_MOST	 30000
+#define FAULT_PAUSE	 2000
+#define SAY_INTERVAL 10000
+
+static HfKind *kinds[KINDS_MAX];
+static unsigned kind_count;
+static unsigned turn; /* whose it is */
+static bool ended_last;
+static bool stopping;
+static bool one_by_one; /* details */
+static char worker[96];
+
+static HfJob *fresh; /* claimed, and not begun */
+static HfJob *held;	 /* begun, and not ended */
+
+/* The statement that is under way: it is about the jobs of this kind, or with this lease. */
+static HfKind *asked_kind;
+static char asked_lease[40];
+static int64_t asked_at;
+
+/* Does jobs of these kinds. */
+void
+hf_job_add(HfKind *kind)
+{
+	kind->pause_ms = SOON;
+	kinds[kind_count++] = kind;
+}
+
+/* The kinds that were added, in order; NULL beyond the last. */
+HfKind *
+hf_job_kind(unsigned i)
+{
+	return i < kind_count ? kinds[i] : NULL;
+}
+
+/* The name of this process in the database. */
+const char *
+hf_job_worker(void)
+{
+	return worker;
+}
+
+static void
+link_job(HfJob **list, HfJob *job)
+{
+	job->previous = NULL;
+	job->next = *list;
+	if (*list != NULL)
+		(*list)->previous = job;
+	*list = job;
+}
+
+static void
+unlink_job(HfJob **list, HfJob *job)
+{
+	if (job->previous != NULL)
+		job->previous->next = job->next;
+	else
+		*list = job->next;
+	if (job->next != NULL)
+		job->next->previous = job->previous;
+}
+
+/* Logs that somebody whom a kind needs is away: now and then, however often that happens. */
+static void
+say_away(HfKind *kind, const char *reason)
+{
+	int64_t now = hf_clock();
+
+	if (kind->said_at > 0 && now - kind->said_at < SAY_INTERVAL)
+		return;
+	kind->said_at = now;
+	kind->said_away = true;
+	hf_log(HF_LOG_WARNING, "away", "%s: %s", kind->label, reason);
+}
+
+/* What the end of a job says about whoever is needed for its kind. */
+static void
+judge(HfKind *kind, HfJobEnd end, const char *reason)
+{
+	int64_t now = hf_clock();
+
+	if (end == HF_JOB_AWAY)
+	{
+		/* Of those that fail together the first one counts. */
+		if (stopping || (kind->away_ms > 0 && now < kind->away_until))
+			return;
+		say_away(kind, reason);
+		kind->away_ms = kind->away_ms == 0	? AWAY_LEAST
+			: kind->away_ms * 2 < AWAY_MOST ? kind->away_ms * 2
+											: AWAY_MOST;
+		kind->away_until = now + kind->away_ms / 2 + random() % kind->away_ms;
+	}
+	else if (kind->away_ms > 0)
+	{
+		if (kind->said_away)
+			hf_log(HF_LOG_INFO, "back", "%s goes on", kind->label);
+		kind->said_away = false;
+		kind->away_ms = 0;
+		kind->next_at = now;
+	}
+}
+
+/* Ends a job that is in no list. */
+static void
+end_job(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
+{
+	HfKind *kind = job->kind;
+
+	job->end = end;
+	job->reason = end == HF_JOB_DONE ? NULL : strdup(reason != NULL ? reason : "failed");
+	job->result = result;
+	kind->running--;
+	if (end == HF_JOB_DONE)
+		kind->finished++;
+	else if (end != HF_JOB_AWAY)
+		kind->failed++;
+	hf_ending_add(job);
+}
+
+/*
+ * Ends a job that was begun.  The reason, of one that is not done, is for people; the result, of
+ * one that is, for the kind's record function, and is ours from now on.
+ */
+void
+hf_job_end(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
+{
+	unlink_job(&held, job);
+	judge(job->kind, end, reason);
+	end_job(job, end, reason, result);
+}
+
+static void
+begin_job(HfJob *job)
+{
+	job->began_at = hf_clock();
+	job->until = job->began_at + job->kind->timeout;
+	link_job(&held, job);
+	job->kind->start(job);
+}
+
+/* How many jobs of a kind may be claimed now. */
+static unsigned
+room(const HfKind *kind)
+{
+	unsigned most = kind->most < hf_config.batch ? kind->most : hf_config.batch;
+	unsigned left = kind->most - kind->running;
+
+	if (kind->away_ms > 0)
+		return kind->running == 0 ? 1 : 0;
+	return left < most ? left : most;
+}
+
+/* When to look for jobs of a kind, if there is room for them. */
+static int64_t
+due_at(const HfKind *kind)
+{
+	return kind->away_ms > 0 && kind->away_until > kind->next_at ? kind->away_until : kind->next_at;
+}
+
+/* When to look again after there were so many jobs. */
+static void
+plan(HfKind *kind, unsigned found)
+{
+	int64_t now = hf_clock();
+
+	kind->is_faulty = false;
+	if (found > 0)
+		kind->pause_ms = SOON;
+	else
+		kind->pause_ms = kind->pause_ms * 2 < hf_config.poll_interval ? kind->pause_ms * 2
+																	  : hf_config.poll_interval;
+	kind->next_at = found > 0 && found >= kind->wanted ? now : now + kind->pause_ms;
+}
+
+/* A look that has failed. Only what is not over by itself is logged, once. */
+static void
+plan_after_fault(HfKind *kind, const char *code, const char *message)
+{
+	bool is_lasting = *code != '\0' && strncmp(code, "40", 2) != 0 && strcmp(code, "55P03") != 0;
+
+	if (is_lasting && !kind->is_faulty)
+		hf_log(HF_LOG_ERROR, "no_claim", "%s: %s (SQLSTATE %s)", kind->label, message, code);
+	kind->is_faulty = kind->is_faulty || is_lasting;
+	kind->next_at = hf_clock() + (is_lasting ? FAULT_PAUSE : SOON);
+}
+
+static HfJob *
+read_job(const HfRows *rows, int row)
+{
+	HfJob *job = calloc(1, sizeof(HfJob));
+
+	if (job == NULL)
+		return NULL;
+	job->kind = asked_kind;
+	job->beat_at = asked_at + hf_config.lease / 3;
+	job->attempt = (int) strtol(hf_rows_value(rows, row, 3), NULL, 10);
+	snprintf(job->id, sizeof(job->id), "%s", hf_rows_value(rows, row, 0));
+	snprintf(job->lease, sizeof(job->lease), "%s", hf_rows_value(rows, row, 1));
+	job->payload = json_loads(hf_rows_value(rows, row, 2), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	return job;
+}
+
+/* Begins the jobs that were claimed. One that there is no memory for waits for its lease. */
+static void
+claimed(void *context, const HfRows *rows, const char *code, const char *message)
+{
+	HfKind *kind = asked_kind;
+	int n = rows == NULL ? 0 : hf_rows_count(rows);
+
+	(void) context;
+	if (rows == NULL)
+	{
+		plan_after_fault(kind, code, message);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		HfJob *job = read_job(rows, i);
+
+		if (job == NULL)
+			continue;
+		kind->running++;
+		if (kind->details != NULL)
+			link_job(&fresh, job);
+		else
+			begin_job(job);
+	}
+	plan(kind, (unsigned) n);
+}
+
+/* Looks whether there are jobs of a kind. The connection is ready. */
+static void
+claim(HfKind *kind)
+{
+	char limit[16], lease[32];
+	const char *values[] = {worker, kind->kinds, limit, lease};
+
+	kind->wanted = room(kind);
+	asked_kind = kind;
+	asked_at = hf_clock();
+	snprintf(limit, sizeof(limit), "%u", kind->wanted);
+	snprintf(lease, sizeof(lease), "%u milliseconds", hf_config.lease);
+	hf_database_send("SELECT c.id, c.lease, c.payload, c.attempt"
+					 " FROM shop.claim_jobs($1, $2, $3, $4) AS c",
+					 4, values, claimed, NULL);
+}
+
+/* The job of that id in a list, of those with the lease that was asked for. */
+static HfJob *
+find_job(HfJob *list, const char *id)
+{
+	for (HfJob *job = list; job != NULL; job = job->next)
+		if (strcmp(job->id, id) == 0 && strcmp(job->lease, asked_lease) == 0)
+			return job;
+	return NULL;
+}
+
+/* Begins a fresh job that has its details, unless they say that there is nothing to do. */
+static void
+take_details(HfJob *job, const char *text)
+{
+	unlink_job(&fresh, job);
+	job->details = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	if (json_object_get(job->details, "skip") != NULL)
+		end_job(job, HF_JOB_DONE, NULL, NULL);
+	else
+		begin_job(job);
+}
+
+/* A job that is somebody else's by now. */
+static void
+drop_fresh(HfJob *job)
+{
+	unlink_job(&fresh, job);
+	job->kind->running--;
+	hf_ending_forget(job);
+}
+
+static void
+detailed(void *context, const HfRows *rows, const char *code, const char *message)
+{
+	HfJob *only = context, *next;
+	int n = rows == NULL ? 0 : hf_rows_count(rows);
+
+	if (rows == NULL && *code == '\0')
+		return; /* the connection was lost: again */
+	if (rows == NULL && only == NULL)
+	{
+		one_by_one = true;
+		return;
+	}
+	if (rows == NULL)
+	{
+		unlink_job(&fresh, only);
+		hf_log(HF_LOG_ERROR, "no_details", "%s %s: %s (SQLSTATE %s)", only->kind->label, only->id,
+			   message, code);
+		end_job(only, HF_JOB_FAILED, message, NULL);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		HfJob *job = find_job(fresh, hf_rows_value(rows, i, 0));
+
+		if (job != NULL)
+			take_details(job, hf_rows_value(rows, i, 1));
+	}
+	for (HfJob *job = fresh; job != NULL; job = next)
+	{
+		next = job->next;
+		if (strcmp(job->lease, asked_lease) == 0 && job->is_asked)
+			drop_fresh(job);
+	}
+	if (fresh == NULL)
+		one_by_one = false;
+}
+
+/* Sends a statement about jobs with one lease: the ids are its second parameter. */
+static bool
+send_about(const char *sql, const char *lease, HfArray *ids, HfDatabaseDone done, HfJob *only)
+{
+	char *text = hf_array_close(ids), length[32];
+	const char *values[] = {lease, text, length};
+
+	if (text == NULL)
+		return false;
+	snprintf(asked_lease, sizeof(asked_lease), "%s", lease);
+	snprintf(length, sizeof(length), "%u milliseconds", hf_config.lease);
+	asked_at = hf_clock();
+	hf_database_send(sql, strstr(sql, "$3") != NULL ? 3 : 2, values, done, only);
+	free(text);
+	return true;
+}
+
+/* Asks for the details of fresh jobs that were claimed together. */
+static bool
+ask_details(void)
+{
+	char sql[128];
+	HfArray ids;
+
+	hf_array_open(&ids);
+	for (HfJob *job = fresh; job != NULL; job = job->next)
+	{
+		job->is_asked = one_by_one ? job == fresh : strcmp(job->lease, fresh->lease) == 0;
+		if (job->is_asked)
+			hf_array_add(&ids, job->id);
+	}
+	snprintf(sql, sizeof(sql), "SELECT d.id, d.details FROM %s($1, $2) AS d", fresh->kind->details);
+	return send_about(sql, fresh->lease, &ids, detailed, one_by_one ? fresh : NULL);
+}
+
+/* Gives up a job that was begun, and is not to go on. */
+static void
+give_up(HfJob *job)
+{
+	unlink_job(&held, job);
+	job->kind->cancel(job);
+}
+
+/* The leases of the jobs that were named are extended; the others are not ours any more. */
+static void
+beaten(void *context, const HfRows *rows, const char *code, const char *message)
+{
+	int n = rows == NULL ? 0 : hf_rows_count(rows);
+	HfJob *next;
+
+	(void) context;
+	if (rows == NULL)
+	{
+		if (*code != '\0')
+			hf_log(HF_LOG_ERROR, "no_heartbeat", "%s (SQLSTATE %s)", message, code);
+		for (HfJob *job = held; job != NULL; job = job->next)
+			if (strcmp(job->lease, asked_lease) == 0)
+				job->beat_at = hf_clock() + FAULT_PAUSE;
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		HfJob *job = find_job(held, hf_rows_value(rows, i, 0));
+
+		if (job != NULL)
+			job->beat_at = asked_at + hf_config.lease / 3;
+	}
+	for (HfJob *job = held; job != NULL; job = next)
+	{
+		next = job->next;
+		if (strcmp(job->lease, asked_lease) != 0 || !job->is_asked || job->beat_at > asked_at)
+			continue;
+		hf_log(HF_LOG_INFO, "job_lost", "%s %s was cancelled, or given to another worker",
+			   job->kind->label, job->id);
+		give_up(job);
+		job->kind->running--;
+		hf_ending_forget(job);
+	}
+}
+
+/* The job whose lease is to be extended first; NULL if there is none. */
+static const HfJob *
+next_beat(void)
+{
+	const HfJob *first = NULL;
+
+	for (const HfJob *job = held; job != NULL; job = job->next)
+		if (first == NULL || job->beat_at < first->beat_at)
+			first = job;
+	return first;
+}
+
+/* Extends the leases of the jobs that were claimed with this one. */
+static bool
+beat(const HfJob *due)
+{
+	HfArray ids;
+
+	hf_array_open(&ids);
+	for (HfJob *job = held; job != NULL; job = job->next)
+	{
+		job->is_asked = strcmp(job->lease, due->lease) == 0;
+		if (job->is_asked)
+			hf_array_add(&ids, job->id);
+	}
+	return send_about("SELECT shop.heartbeat_jobs($1, $2, $3)", due->lease, &ids, beaten, NULL);
+}
+
+/* The kind whose turn it is, of those that are due; NULL if none is. */
+static HfKind *
+due_kind(int64_t now)
+{
+	for (unsigned i = 0; i < kind_count && !stopping; i++)
+	{
+		HfKind *kind = kinds[(turn + i) % kind_count];
+
+		if (due_at(kind) > now || room(kind) == 0)
+			continue;
+		turn = (turn + i + 1) % kind_count;
+		return kind;
+	}
+	return NULL;
+}
+
+/* Sends what is due: leases first, then the jobs that wait for it; ends and claims take turns. */
+static bool
+send_next(int64_t now)
+{
+	const HfJob *due = next_beat();
+	bool has_ends = hf_ending_is_waiting();
+	HfKind *kind;
+
+	if (due != NULL && due->beat_at <= now)
+		return beat(due);
+	if (fresh != NULL)
+		return ask_details();
+	kind = has_ends && !ended_last ? NULL : due_kind(now);
+	ended_last = kind == NULL;
+	if (kind != NULL)
+		claim(kind);
+	else if (has_ends)
+		return hf_ending_send();
+	return kind != NULL;
+}
+
+/* Ends jobs that take too long. */
+static void
+step(int64_t now)
+{
+	HfJob *next;
+	char reason[64];
+
+	for (HfJob *job = held; job != NULL; job = next)
+	{
+		next = job->next;
+		if (job->until > now)
+			continue;
+		snprintf(reason, sizeof(reason), "not done within %u ms", job->kind->timeout);
+		give_up(job);
+		end_job(job, HF_JOB_FAILED, reason, NULL);
+	}
+}
+
+static int64_t
+earlier(int64_t one, int64_t other)
+{
+	return one < other ? one : other;
+}
+
+/* When there is something to do again, as far as it is known by now. */
+static int64_t
+deadline(bool database_is_ready)
+{
+	int64_t next = HF_NEVER;
+
+	if (database_is_ready && (hf_ending_is_waiting() || fresh != NULL))
+		return 0;
+	for (const HfJob *job = held; job != NULL; job = job->next)
+		next = earlier(next, database_is_ready ? earlier(job->until, job->beat_at) : job->until);
+	for (unsigned i = 0; i < kind_count && database_is_ready && !stopping; i++)
+		if (room(kinds[i]) > 0)
+			next = earlier(next, due_at(kinds[i]));
+	return next;
+}
+
+static unsigned
+count_held(void)
+{
+	unsigned n = hf_ending_count();
+
+	for (unsigned i = 0; i < kind_count; i++)
+		n += kinds[i]->running;
+	return n;
+}
+
+static void
+stop(void)
+{
+	stopping = true;
+}
+
+/* Gives back what is not done: the attempt does not count. */
+static void
+cut(void)
+{
+	static const char reason[] = "the worker was stopped";
+
+	while (fresh != NULL)
+	{
+		HfJob *job = fresh;
+
+		unlink_job(&fresh, job);
+		end_job(job, HF_JOB_AWAY, reason, NULL);
+	}
+	while (held != NULL)
+	{
+		HfJob *job = held;
+
+		give_up(job);
+		end_job(job, HF_JOB_AWAY, reason, NULL);
+	}
+}
+
+static bool
+begin(void)
+{
+	char host[64] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(worker, sizeof(worker), "%s:%ld", host, (long) getpid());
+	return true;
+}
+
+const HfPart hf_job_part = {.begin = begin,
+							.send = send_next,
+							.step = step,
+							.deadline = deadline,
+							.held = count_held,
+							.stop = stop,
+							.cut = cut};
