@@ -14,6 +14,7 @@
 
 #include "array.h"
 #include "database.h"
+#include "kind.h"
 #include "log.h"
 
 #include <stdio.h>
@@ -142,6 +143,8 @@ recorded(void *context, const HfRows *rows, const char *code, const char *messag
 
 	(void) context;
 	sent = 0;
+	if (rows != NULL && first->kind->makes_jobs)
+		hf_kind_hurry();
 	if (rows == NULL)
 		fail(n, code, message);
 	else

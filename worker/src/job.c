@@ -4,14 +4,13 @@
  *
  * The life of a job: it is claimed, with others of its kind; what the database knows about it is
  * fetched; its kind begins it; while it goes on, its lease is extended; it ends, and that is
- * recorded (ending.c).  Each kind is looked for over and over: at once while there is more than was
- * taken, soon after there was something, and rarely while there is nothing.
+ * recorded (ending.c).  kind.c says when to look for jobs of a kind.
  *
  * Invariants: a claim is committed before its jobs are begun, so no transaction is open meanwhile,
  * and a process that dies loses nothing but time: its leases run out.  No more jobs of a kind are
  * held than may be done at once.  A job whose lease is lost is given up, one whose time limit is
- * over has failed.  While somebody who is needed for a kind is away, one job at a time is tried,
- * with growing pauses, and no attempt is counted.
+ * over has failed.  What could not be tried, because somebody who is needed is away, does not count
+ * as an attempt.
  */
 #include "job.h"
 
@@ -20,6 +19,7 @@
 #include "config.h"
 #include "database.h"
 #include "ending.h"
+#include "kind.h"
 #include "log.h"
 
 #include <stdio.h>
@@ -27,16 +27,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KINDS_MAX	 8
-#define SOON		 20 /* milliseconds until the next look while there is something */
-#define AWAY_LEAST	 500
-#define AWAY_MOST	 30000
-#define FAULT_PAUSE	 2000
-#define SAY_INTERVAL 10000
+#define FAULT_PAUSE 2000 /* milliseconds before a heartbeat that has failed is repeated */
 
-static HfKind *kinds[KINDS_MAX];
-static unsigned kind_count;
-static unsigned turn; /* whose it is */
 static bool ended_last;
 static bool stopping;
 static bool one_by_one; /* details */
@@ -49,21 +41,6 @@ static HfJob *held;	 /* begun, and not ended */
 static HfKind *asked_kind;
 static char asked_lease[40];
 static int64_t asked_at;
-
-/* Does jobs of these kinds. */
-void
-hf_job_add(HfKind *kind)
-{
-	kind->pause_ms = SOON;
-	kinds[kind_count++] = kind;
-}
-
-/* The kinds that were added, in order; NULL beyond the last. */
-HfKind *
-hf_job_kind(unsigned i)
-{
-	return i < kind_count ? kinds[i] : NULL;
-}
 
 /* The name of this process in the database. */
 const char *
@@ -93,46 +70,6 @@ unlink_job(HfJob **list, HfJob *job)
 		job->next->previous = job->previous;
 }
 
-/* Logs that somebody whom a kind needs is away: now and then, however often that happens. */
-static void
-say_away(HfKind *kind, const char *reason)
-{
-	int64_t now = hf_clock();
-
-	if (kind->said_at > 0 && now - kind->said_at < SAY_INTERVAL)
-		return;
-	kind->said_at = now;
-	kind->said_away = true;
-	hf_log(HF_LOG_WARNING, "away", "%s: %s", kind->label, reason);
-}
-
-/* What the end of a job says about whoever is needed for its kind. */
-static void
-judge(HfKind *kind, HfJobEnd end, const char *reason)
-{
-	int64_t now = hf_clock();
-
-	if (end == HF_JOB_AWAY)
-	{
-		/* Of those that fail together the first one counts. */
-		if (stopping || (kind->away_ms > 0 && now < kind->away_until))
-			return;
-		say_away(kind, reason);
-		kind->away_ms = kind->away_ms == 0	? AWAY_LEAST
-			: kind->away_ms * 2 < AWAY_MOST ? kind->away_ms * 2
-											: AWAY_MOST;
-		kind->away_until = now + kind->away_ms / 2 + random() % kind->away_ms;
-	}
-	else if (kind->away_ms > 0)
-	{
-		if (kind->said_away)
-			hf_log(HF_LOG_INFO, "back", "%s goes on", kind->label);
-		kind->said_away = false;
-		kind->away_ms = 0;
-		kind->next_at = now;
-	}
-}
-
 /* Ends a job that is in no list. */
 static void
 end_job(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
@@ -158,7 +95,8 @@ void
 hf_job_end(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
 {
 	unlink_job(&held, job);
-	judge(job->kind, end, reason);
+	if (!stopping || end != HF_JOB_AWAY)
+		hf_kind_judge(job->kind, end, reason);
 	end_job(job, end, reason, result);
 }
 
@@ -169,52 +107,6 @@ begin_job(HfJob *job)
 	job->until = job->began_at + job->kind->timeout;
 	link_job(&held, job);
 	job->kind->start(job);
-}
-
-/* How many jobs of a kind may be claimed now. */
-static unsigned
-room(const HfKind *kind)
-{
-	unsigned most = kind->most < hf_config.batch ? kind->most : hf_config.batch;
-	unsigned left = kind->most - kind->running;
-
-	if (kind->away_ms > 0)
-		return kind->running == 0 ? 1 : 0;
-	return left < most ? left : most;
-}
-
-/* When to look for jobs of a kind, if there is room for them. */
-static int64_t
-due_at(const HfKind *kind)
-{
-	return kind->away_ms > 0 && kind->away_until > kind->next_at ? kind->away_until : kind->next_at;
-}
-
-/* When to look again after there were so many jobs. */
-static void
-plan(HfKind *kind, unsigned found)
-{
-	int64_t now = hf_clock();
-
-	kind->is_faulty = false;
-	if (found > 0)
-		kind->pause_ms = SOON;
-	else
-		kind->pause_ms = kind->pause_ms * 2 < hf_config.poll_interval ? kind->pause_ms * 2
-																	  : hf_config.poll_interval;
-	kind->next_at = found > 0 && found >= kind->wanted ? now : now + kind->pause_ms;
-}
-
-/* A look that has failed. Only what is not over by itself is logged, once. */
-static void
-plan_after_fault(HfKind *kind, const char *code, const char *message)
-{
-	bool is_lasting = *code != '\0' && strncmp(code, "40", 2) != 0 && strcmp(code, "55P03") != 0;
-
-	if (is_lasting && !kind->is_faulty)
-		hf_log(HF_LOG_ERROR, "no_claim", "%s: %s (SQLSTATE %s)", kind->label, message, code);
-	kind->is_faulty = kind->is_faulty || is_lasting;
-	kind->next_at = hf_clock() + (is_lasting ? FAULT_PAUSE : SOON);
 }
 
 static HfJob *
@@ -243,7 +135,7 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 	(void) context;
 	if (rows == NULL)
 	{
-		plan_after_fault(kind, code, message);
+		hf_kind_plan_after_fault(kind, code, message);
 		return;
 	}
 	for (int i = 0; i < n; i++)
@@ -258,7 +150,7 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 		else
 			begin_job(job);
 	}
-	plan(kind, (unsigned) n);
+	hf_kind_plan(kind, (unsigned) n);
 }
 
 /* Looks whether there are jobs of a kind. The connection is ready. */
@@ -268,7 +160,7 @@ claim(HfKind *kind)
 	char limit[16], lease[32];
 	const char *values[] = {worker, kind->kinds, limit, lease};
 
-	kind->wanted = room(kind);
+	kind->wanted = hf_kind_room(kind);
 	asked_kind = kind;
 	asked_at = hf_clock();
 	snprintf(limit, sizeof(limit), "%u", kind->wanted);
@@ -455,22 +347,6 @@ beat(const HfJob *due)
 	return send_about("SELECT shop.heartbeat_jobs($1, $2, $3)", due->lease, &ids, beaten, NULL);
 }
 
-/* The kind whose turn it is, of those that are due; NULL if none is. */
-static HfKind *
-due_kind(int64_t now)
-{
-	for (unsigned i = 0; i < kind_count && !stopping; i++)
-	{
-		HfKind *kind = kinds[(turn + i) % kind_count];
-
-		if (due_at(kind) > now || room(kind) == 0)
-			continue;
-		turn = (turn + i + 1) % kind_count;
-		return kind;
-	}
-	return NULL;
-}
-
 /* Sends what is due: leases first, then the jobs that wait for it; ends and claims take turns. */
 static bool
 send_next(int64_t now)
@@ -483,7 +359,7 @@ send_next(int64_t now)
 		return beat(due);
 	if (fresh != NULL)
 		return ask_details();
-	kind = has_ends && !ended_last ? NULL : due_kind(now);
+	kind = stopping || (has_ends && !ended_last) ? NULL : hf_kind_due(now);
 	ended_last = kind == NULL;
 	if (kind != NULL)
 		claim(kind);
@@ -526,20 +402,13 @@ deadline(bool database_is_ready)
 		return 0;
 	for (const HfJob *job = held; job != NULL; job = job->next)
 		next = earlier(next, database_is_ready ? earlier(job->until, job->beat_at) : job->until);
-	for (unsigned i = 0; i < kind_count && database_is_ready && !stopping; i++)
-		if (room(kinds[i]) > 0)
-			next = earlier(next, due_at(kinds[i]));
-	return next;
+	return database_is_ready && !stopping ? earlier(next, hf_kind_next()) : next;
 }
 
 static unsigned
 count_held(void)
 {
-	unsigned n = hf_ending_count();
-
-	for (unsigned i = 0; i < kind_count; i++)
-		n += kinds[i]->running;
-	return n;
+	return hf_kind_running() + hf_ending_count();
 }
 
 static void

@@ -61,6 +61,7 @@ struct HfKind
 	const char *kinds;	 /* of shop.job_kind, as an array of PostgreSQL: "{mail}" */
 	const char *details; /* NULL: none */
 	const char *record;	 /* NULL: none */
+	bool makes_jobs;	 /* what is recorded makes jobs of other kinds */
 	unsigned most;		 /* jobs at a time */
 	unsigned timeout;	 /* time limit of a job, milliseconds */
 	void (*start)(HfJob *job);

@@ -28,6 +28,7 @@ static HfKind kinds[] = {
 	 .kinds = "{order_placed,order_shipped,order_expiring,payment_received,password_reset,"
 			  "sale_ended,stock_low}",
 	 .record = "shop.relay_jobs",
+	 .makes_jobs = true,
 	 .start = relay},
 	{.label = "noop", .kinds = "{noop}", .start = do_nothing},
 };
