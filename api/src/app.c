@@ -52,9 +52,9 @@ KORE_SECCOMP_FILTER("holdfast", KORE_SYSCALL_ALLOW(newfstatat), KORE_SYSCALL_ALL
 					KORE_SYSCALL_ALLOW(getdents64), KORE_SYSCALL_ALLOW(uname),
 					KORE_SYSCALL_ALLOW(rseq), KORE_SYSCALL_ALLOW(shutdown),
 					KORE_SYSCALL_ALLOW(eventfd2), KORE_SYSCALL_ALLOW(fsync),
-					KORE_SYSCALL_ALLOW(rename), KORE_SYSCALL_ALLOW(mremap),
-					KORE_SYSCALL_ALLOW(tgkill), KORE_SYSCALL_ALLOW(gettid),
-					KORE_SYSCALL_ALLOW_ARG(prctl, 0, PR_SET_PDEATHSIG),
+					KORE_SYSCALL_ALLOW(rename), KORE_SYSCALL_ALLOW(utimensat),
+					KORE_SYSCALL_ALLOW(mremap), KORE_SYSCALL_ALLOW(tgkill),
+					KORE_SYSCALL_ALLOW(gettid), KORE_SYSCALL_ALLOW_ARG(prctl, 0, PR_SET_PDEATHSIG),
 					KORE_SYSCALL_DENY(clone3, ENOSYS))
 
 static void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *format, ...)

@@ -5,7 +5,7 @@
  * A file is named after what is in it, so the same picture is kept once, and one that is there is
  * whole: it is written under another name, synced and renamed, and its name is synced before
  * anybody hears of it.  A file that nobody refers to in the end, because the statement failed,
- * costs its room and nothing else.
+ * costs its room and nothing else, until the worker sweeps it.
  */
 #include "kore.h"
 
@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <sodium.h>
+#include <sys/stat.h>
 
 #define THREADS 1
 #define QUEUE	16 /* pictures in memory, of each worker */
@@ -88,7 +89,8 @@ store(void *arg)
 		upload->name[2 * i + 1] = digits[hash[i] & 15];
 	}
 	snprintf(path, sizeof(path), "%s/%s", hf_config.upload_directory, upload->name);
-	if (access(path, F_OK) == 0)
+	/* One that is there becomes new, so that the sweep of the worker leaves it alone. */
+	if (utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) == 0)
 		return;
 	snprintf(draft, sizeof(draft), "%s/.%d.%p", hf_config.upload_directory, (int) getpid(),
 			 (void *) upload);

@@ -380,26 +380,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.set_avatar(bigint, text) IS 'Notes that a picture was uploaded, and enqueues the making of its sizes. Errors: HS015.';
 
-CREATE FUNCTION shop.finish_avatar(p_account bigint, p_original text, p_sizes jsonb, p_reason text DEFAULT NULL) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE shop.account AS a
-    SET avatar = a.avatar || CASE WHEN p_reason IS NULL THEN jsonb_build_object('state', 'ready', 'sizes', p_sizes)
-                                  ELSE jsonb_build_object('state', 'refused', 'reason', p_reason) END,
-        version = a.version + 1
-    WHERE a.id = p_account AND a.avatar ->> 'original' = p_original AND a.avatar ->> 'state' = 'uploaded';
-    RETURN FOUND;
-END $$;
-COMMENT ON FUNCTION shop.finish_avatar(bigint, text, jsonb, text) IS
-'What became of an uploaded picture: its sizes as shop.image has them, or the reason why it is refused. False if another one was uploaded meanwhile.';
-
-CREATE FUNCTION shop.account_contact(p_account bigint, OUT email text, OUT name text, OUT locale text, OUT avatar_original text) RETURNS record
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT a.email, a.name, a.locale, a.avatar ->> 'original' FROM shop.account AS a WHERE a.id = p_account;
-    END;
-COMMENT ON FUNCTION shop.account_contact(bigint) IS 'Where to write to an account, and the file of its picture: for the worker.';
-
 CREATE FUNCTION shop.create_merchant(p_account bigint, p_name text) RETURNS shop.merchant
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -453,7 +433,6 @@ CREATE FUNCTION shop.purge_tokens(p_limit integer DEFAULT 1000, p_age interval D
 COMMENT ON FUNCTION shop.purge_tokens(integer, interval) IS
 'Deletes at most p_limit families of refresh tokens with their tokens, and as many password resets, that ended longer ago than p_age. Returns how many; waits for nobody and may run everywhere at once.';
 
-GRANT EXECUTE ON FUNCTION shop.finish_avatar(bigint, text, jsonb, text), shop.account_contact(bigint), shop.purge_tokens(integer, interval)
-    TO shop_worker;
+GRANT EXECUTE ON FUNCTION shop.purge_tokens(integer, interval) TO shop_worker;
 
 COMMIT;

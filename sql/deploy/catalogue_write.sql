@@ -293,36 +293,6 @@ END $$;
 COMMENT ON FUNCTION shop.add_image(bigint, text) IS
 'An image of a product has been uploaded under the name p_original: returns its id, and enqueues image_uploaded. Errors: HS205 too many.';
 
-CREATE FUNCTION shop.set_image(p_image bigint, p_sizes jsonb) RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF p_sizes IS NULL OR jsonb_typeof(p_sizes) <> 'array' OR octet_length(p_sizes::text) > 16384 OR NOT jsonb_array_length(p_sizes) BETWEEN 1 AND 20
-       OR EXISTS (SELECT FROM jsonb_array_elements(p_sizes) AS s (size)
-                  WHERE jsonb_typeof(s.size) <> 'object' OR jsonb_typeof(s.size -> 'name') IS DISTINCT FROM 'string'
-                     OR jsonb_typeof(s.size -> 'width') IS DISTINCT FROM 'number' OR jsonb_typeof(s.size -> 'height') IS DISTINCT FROM 'number'
-                     OR jsonb_typeof(s.size -> 'type') IS DISTINCT FROM 'string' OR jsonb_typeof(s.size -> 'file') IS DISTINCT FROM 'string') THEN
-        PERFORM shop.refuse('HS015', '/sizes', 'wanted: 1 to 20 of {name, width, height, type, file}');
-    END IF;
-    UPDATE shop.image AS i SET state = 'ready', sizes = p_sizes, reason = NULL WHERE i.id = p_image;
-    IF NOT FOUND THEN
-        PERFORM shop.refuse('HS004');
-    END IF;
-END $$;
-COMMENT ON FUNCTION shop.set_image(bigint, jsonb) IS
-'What was made of an image: [{name, width, height, type, file}], in pixels. Doing it again replaces it. Definer''s rights: the worker has none on tables. Errors: HS004, HS015.';
-
-CREATE FUNCTION shop.refuse_image(p_image bigint, p_reason text) RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE shop.image AS i SET state = 'refused', sizes = '[]', reason = left(p_reason, 200) WHERE i.id = p_image;
-    IF NOT FOUND THEN
-        PERFORM shop.refuse('HS004');
-    END IF;
-END $$;
-COMMENT ON FUNCTION shop.refuse_image(bigint, text) IS
-'An image cannot be used, for a reason that its merchant reads (200 characters). Definer''s rights, as set_image(). Errors: HS004.';
-GRANT EXECUTE ON FUNCTION shop.set_image(bigint, jsonb), shop.refuse_image(bigint, text) TO shop_worker;
-
 CREATE FUNCTION shop.create_category(p_parent bigint, p_name text) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -3,8 +3,6 @@ BEGIN;
 DROP FUNCTION shop.purge_tokens(integer, interval);
 DROP FUNCTION shop.update_merchant(bigint, bigint, text, text);
 DROP FUNCTION shop.create_merchant(bigint, text);
-DROP FUNCTION shop.account_contact(bigint);
-DROP FUNCTION shop.finish_avatar(bigint, text, jsonb, text);
 DROP FUNCTION shop.set_avatar(bigint, text);
 DROP FUNCTION shop.update_account(bigint, text, text, text);
 DROP FUNCTION shop.set_roles(bigint, bigint, text[]);

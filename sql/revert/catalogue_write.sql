@@ -2,8 +2,6 @@
 BEGIN;
 DROP FUNCTION shop.update_category(bigint, text[], bigint, text);
 DROP FUNCTION shop.create_category(bigint, text);
-DROP FUNCTION shop.refuse_image(bigint, text);
-DROP FUNCTION shop.set_image(bigint, jsonb);
 DROP FUNCTION shop.add_image(bigint, text);
 DROP FUNCTION shop.delete_product(shop.product);
 DROP FUNCTION shop.update_product(shop.product, text[], bigint, text, text, jsonb, text[], boolean, bigint[], text[], bigint[], text);

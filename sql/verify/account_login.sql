@@ -18,8 +18,6 @@ SELECT has_function_privilege('shop.create_account(text, text, text, text)', 'EX
     has_function_privilege('shop.set_roles(bigint, bigint, text[])', 'EXECUTE'),
     has_function_privilege('shop.update_account(bigint, text, text, text)', 'EXECUTE'),
     has_function_privilege('shop.set_avatar(bigint, text)', 'EXECUTE'),
-    has_function_privilege('shop.finish_avatar(bigint, text, jsonb, text)', 'EXECUTE'),
-    has_function_privilege('shop.account_contact(bigint)', 'EXECUTE'),
     has_function_privilege('shop.create_merchant(bigint, text)', 'EXECUTE'),
     has_function_privilege('shop.update_merchant(bigint, bigint, text, text)', 'EXECUTE'),
     has_function_privilege('shop.purge_tokens(integer, interval)', 'EXECUTE');

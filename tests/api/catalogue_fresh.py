@@ -148,7 +148,7 @@ watch("tags, by PATCH", patch(tags=[WORD, "new-tag"]), VIEWS, has("tags", [WORD,
 watch("a description, by psql", sql(f"UPDATE shop.product SET description = 'hand made' WHERE id = {ID}"), [BY_ID], has("description", "hand made"))
 psql(f"INSERT INTO shop.image (product_id, original) VALUES ({ID}, 'a.png')")
 SIZE = f'{{"name": "small", "width": 1, "height": 1, "type": "image/png", "file": "{WORD}.png"}}'
-watch("a picture that is ready", sql(f"SELECT shop.set_image(id, '[{SIZE}]') FROM shop.image WHERE product_id = {ID}"), VIEWS, shows(f"{WORD}.png"))
+watch("a picture that is ready", sql(f"UPDATE shop.image SET state = 'ready', sizes = '[{SIZE}]' WHERE product_id = {ID}"), VIEWS, shows(f"{WORD}.png"))
 drafts, clients = clients, [c for c in clients if c not in (mark, root)]  # who must not see drafts
 watch("unpublish", post(BY_ID + "/unpublish"), VIEWS, hidden(404))
 watch("publish", post(BY_ID + "/publish"), VIEWS, there)

@@ -1,6 +1,6 @@
 -- The profile, the picture, and the merchant of an account.
 \ir include/begin.sql
-SELECT plan(53);
+SELECT plan(46);
 SELECT person('anna'), person('bert'), person('root', '{user,admin}') \g /dev/null
 
 SELECT is(r.etag || ' ' || (r.body::jsonb - '{id,created_at}'::text[]),
@@ -23,18 +23,9 @@ FROM (VALUES ('{"name": null}', 'HS010', '/name'), ('{"name": " "}', 'HS012', '/
 -- The picture.
 SELECT is(r.status || r.location || (r.body ->> 'avatar'), '202/v1/me{"sizes": [], "state": "uploaded", "original": "0a1b.jpg"}', 'a picture is noted') FROM rest.me_avatar_set(person('anna'), '0a1b.jpg') AS r;
 SELECT is((SELECT array_agg(payload::jsonb) FROM shop.job WHERE kind = 'image_uploaded'), ARRAY[jsonb_build_object('account_id', person('anna')::text)], 'and the making of its sizes is enqueued');
-SELECT is(c::text, '(anna@example.org,Anna,de-CH,0a1b.jpg)', 'the worker is told where it is') FROM shop.account_contact(person('anna')) AS c;
 SELECT refuses(format('SELECT rest.me_avatar_set(person(''anna''), %L)', f), 'HS015', format('%s is no file', coalesce(to_json(f)::text, 'nothing')))
 FROM unnest(ARRAY['', '../x', '.hidden', 'a/b', 'a\b', E'a\nb', NULL, repeat('x', 256)]) AS f;
 SELECT is((SELECT status FROM rest.me_avatar_set(person('anna'), '2c3d.png')), 202, 'another takes its place');
-SELECT is(shop.finish_avatar(person('anna'), '0a1b.jpg', '[{"name": "small"}]'), false, 'the first one comes too late then');
-SELECT is(shop.finish_avatar(person('anna'), '2c3d.png', '[{"name": "small"}]'), true, 'the second one is in time');
-SELECT is(shop.finish_avatar(person('anna'), '2c3d.png', '[]'), false, 'once');
-SELECT is(avatar, '{"state": "ready", "sizes": [{"name": "small"}], "original": "2c3d.png"}', 'and has its sizes') FROM shop.account WHERE id = person('anna');
-SELECT rest.me_avatar_set(person('anna'), 'virus.gif') \g /dev/null
-SELECT is(shop.finish_avatar(person('anna'), 'virus.gif', NULL, 'not a picture'), true, 'a third one is refused');
-SELECT is(avatar, '{"state": "refused", "sizes": [], "reason": "not a picture", "original": "virus.gif"}', 'with the reason') FROM shop.account WHERE id = person('anna');
-
 -- The merchant.
 CREATE TEMPORARY TABLE reply AS SELECT * FROM rest.merchant_create(person('anna'), '{"name": "Anna & Co"}');
 SELECT is(status || etag || (location = '/v1/merchants/' || (body ->> 'id')) || (body ->> 'name'), '201"1"trueAnna & Co', 'an account becomes a merchant') FROM reply;

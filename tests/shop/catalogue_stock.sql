@@ -1,6 +1,6 @@
--- Stock comes in by its merchant's word, once for a key; images are made ready by the worker.
+-- Stock comes in by its merchant's word, once for a key; images wait for the worker.
 \ir include/begin.sql
-SELECT plan(25);
+SELECT plan(20);
 
 SELECT person('bob') AS bob, sku('ann', 'lamp', 1000, 5) AS lamp, sku('eve', 'vase') AS vase \gset
 CREATE FUNCTION lamp() RETURNS bigint LANGUAGE sql AS 'SELECT id FROM shop.sku WHERE code = ''lamp''';
@@ -29,14 +29,5 @@ CREATE TABLE pic AS SELECT * FROM rest.product_image_add(ann(), (SELECT product_
 SELECT is((SELECT status || ' ' || (body ->> 'state') FROM pic), '202 uploaded', 'an image is taken');
 SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'image_uploaded' AND payload ->> 'image_id' = (SELECT body ->> 'id' FROM pic)), 1::bigint, 'and the worker hears of it');
 SELECT refuses('SELECT rest.product_image_add(ann(), (SELECT product_id FROM shop.sku WHERE id = lamp()), ''{"original": "../lamp.png"}'')', 'HS013', 'a name with a path is refused', '/original');
-SELECT version AS was FROM shop.product WHERE id = (SELECT product_id FROM shop.sku WHERE id = :lamp) \gset
-SELECT (body ->> 'id')::bigint AS pic FROM pic \gset
-SET LOCAL ROLE shop_worker;
-SELECT lives_ok(format($$SELECT shop.set_image(%s, '[{"name": "small", "width": 100, "height": 80, "type": "image/webp", "file": "7/small.webp"}]')$$, :pic), 'the worker makes it ready');
-RESET ROLE;
-SELECT is((rest.product_get(ann(), (SELECT product_id FROM shop.sku WHERE id = :lamp))).body #>> '{images,0,sizes,0,file}', '7/small.webp', 'then its sizes are there');
-SELECT is((SELECT version FROM shop.product WHERE id = (SELECT product_id FROM shop.sku WHERE id = :lamp)), :was + 1, 'and the product has another version');
-SELECT refuses(format($$SELECT shop.set_image(%s, '[{"name": "small"}]')$$, :pic), 'HS015', 'sizes have a shape');
-SELECT lives_ok(format($$SELECT shop.refuse_image(%s, 'not an image')$$, :pic), 'or the worker refuses it');
 SELECT finish();
 ROLLBACK;

@@ -1,0 +1,143 @@
+-- Deploy shop:image to pg
+-- requires: account_login
+-- requires: catalogue_write
+--
+-- Pictures in the hands of the worker: what it is told of those that it is to make sizes of, and what has become of them.
+-- It is told of the jobs alone that it holds the lease of, and decides about those alone; a picture is decided once. A
+-- result counts only for the picture it was made of: an account may have another one by now.
+--
+-- The files of uploads and of sizes are named after what is in them, so that one may be wanted in many places. Those that
+-- nobody wants any more are swept, once a day, in 16 steps: one for each digit that names begin with. A step is
+-- told the names that are wanted, and takes away what is older than a day and not among them; whoever comes to want a file
+-- that is there already makes it new again (utimensat), and a file that has just been made is new.
+--
+-- Locks: jobs, then products and accounts, in the order of their ids, then images.
+
+BEGIN;
+SET LOCAL ROLE shop_owner;
+
+INSERT INTO shop.job_kind (kind, attempts) VALUES ('image_sweep', 3);
+INSERT INTO shop.job_periodic (name, every, kind, payload, priority) VALUES ('image_sweep', '1 day', 'image_sweep', '{"step": 0}', -5);
+
+CREATE FUNCTION shop.image_details(p_lease uuid, p_ids uuid[]) RETURNS TABLE (id uuid, details json)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    BEGIN ATOMIC
+        SELECT j.id, CASE
+            WHEN i.state = 'uploaded' AND p.deleted_at IS NULL
+                THEN json_build_object('original', i.original, 'shape', 'product', 'last', j.attempts >= k.attempts)
+            WHEN a.avatar ->> 'state' = 'uploaded'
+                THEN json_build_object('original', a.avatar ->> 'original', 'shape', 'avatar', 'last', j.attempts >= k.attempts)
+            ELSE json_build_object('skip', 'the picture is gone, or is decided already') END
+        FROM shop.job AS j
+        JOIN shop.job_kind AS k ON k.kind = j.kind
+        LEFT JOIN shop.image AS i ON i.id = (j.payload ->> 'image_id')::bigint
+        LEFT JOIN shop.product AS p ON p.id = i.product_id
+        LEFT JOIN shop.account AS a ON a.id = (j.payload ->> 'account_id')::bigint
+        WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_uploaded';
+    END;
+COMMENT ON FUNCTION shop.image_details(uuid, uuid[]) IS
+'What is to be known about jobs of kind image_uploaded that are claimed with this lease: {original: name of the file, shape: product or avatar, last: whether it is the last attempt}, or {skip: why} if there is nothing to do. Definer''s rights: the worker has none on tables.';
+
+CREATE FUNCTION shop.check_image_result(p_result json) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_result CONSTANT jsonb := p_result;
+    v_sizes CONSTANT jsonb := v_result -> 'sizes';
+BEGIN
+    IF jsonb_typeof(v_result) IS DISTINCT FROM 'object' OR jsonb_typeof(v_result -> 'original') IS DISTINCT FROM 'string' THEN
+        PERFORM shop.refuse('HS015', '/results', 'wanted: what it was made of');
+    ELSIF jsonb_typeof(v_result -> 'reason') = 'string' THEN
+        RETURN;
+    ELSIF jsonb_typeof(v_sizes) IS DISTINCT FROM 'array' OR octet_length(v_sizes::text) > 16384 OR NOT jsonb_array_length(v_sizes) BETWEEN 1 AND 20
+       OR EXISTS (SELECT FROM jsonb_array_elements(v_sizes) AS s (size)
+                  WHERE jsonb_typeof(s.size) <> 'object' OR jsonb_typeof(s.size -> 'name') IS DISTINCT FROM 'string'
+                     OR jsonb_typeof(s.size -> 'width') IS DISTINCT FROM 'number' OR jsonb_typeof(s.size -> 'height') IS DISTINCT FROM 'number'
+                     OR jsonb_typeof(s.size -> 'type') IS DISTINCT FROM 'string' OR jsonb_typeof(s.size -> 'file') IS DISTINCT FROM 'string') THEN
+        PERFORM shop.refuse('HS015', '/results', 'wanted: a reason, or 1 to 20 sizes {name, width, height, type, file}');
+    END IF;
+END $$;
+COMMENT ON FUNCTION shop.check_image_result(json) IS 'Refuses what does not say what has become of a picture. Errors: HS015.';
+
+CREATE FUNCTION shop.finish_images(p_lease uuid, p_ids uuid[], p_results json[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    v_ids uuid[];
+    v_results jsonb[];
+    v_images bigint[];
+    v_accounts bigint[];
+BEGIN
+    IF cardinality(p_results) IS DISTINCT FROM cardinality(p_ids) THEN
+        PERFORM shop.refuse('HS015', '/results', 'wanted: one for each job');
+    END IF;
+    PERFORM shop.check_image_result(r) FROM unnest(p_results) AS r;
+    SELECT array_agg(j.id), array_agg(p_results[array_position(p_ids, j.id)]::jsonb),
+           array_agg((j.payload ->> 'image_id')::bigint), array_agg((j.payload ->> 'account_id')::bigint)
+    INTO v_ids, v_results, v_images, v_accounts
+    FROM (SELECT j.id, j.payload FROM shop.job AS j
+          WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_uploaded'
+          FOR UPDATE) AS j;
+
+    PERFORM FROM shop.product AS p WHERE p.id IN (SELECT i.product_id FROM shop.image AS i WHERE i.id = ANY (v_images)) ORDER BY p.id FOR NO KEY UPDATE;
+    UPDATE shop.image AS i
+    SET state = CASE WHEN w.result ? 'reason' THEN 'refused' ELSE 'ready' END, sizes = coalesce(w.result -> 'sizes', '[]'),
+        reason = left(w.result ->> 'reason', 200)
+    FROM unnest(v_images, v_results) AS w (image, result)
+    WHERE i.id = w.image AND i.state = 'uploaded' AND i.original = w.result ->> 'original';
+
+    PERFORM FROM shop.account AS a WHERE a.id = ANY (v_accounts) ORDER BY a.id FOR NO KEY UPDATE;
+    UPDATE shop.account AS a
+    SET avatar = a.avatar || CASE WHEN w.result ? 'reason' THEN jsonb_build_object('state', 'refused', 'reason', left(w.result ->> 'reason', 200))
+                                  ELSE jsonb_build_object('state', 'ready', 'sizes', w.result -> 'sizes') END,
+        version = a.version + 1
+    FROM unnest(v_accounts, v_results) AS w (account, result)
+    WHERE a.id = w.account AND a.avatar ->> 'original' = w.result ->> 'original' AND a.avatar ->> 'state' = 'uploaded';
+    RETURN QUERY SELECT f.id FROM shop.finish_jobs(p_lease, v_ids) AS f (id);
+END $$;
+COMMENT ON FUNCTION shop.finish_images(uuid, uuid[], json[]) IS
+'What has become of pictures, as far as their jobs are still claimed with this lease: {original, sizes: [{name, width, height, type, file}]}, in pixels, or {original, reason} of one that is refused, which its merchant reads (200 characters). It counts if that is still the picture, and it is not decided yet. Finishes the jobs, and returns them. Errors: HS015. Definer''s rights: the worker has none on tables.';
+
+CREATE FUNCTION shop.sweep_details(p_lease uuid, p_ids uuid[]) RETURNS TABLE (id uuid, details json)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+    BEGIN ATOMIC
+        SELECT j.id, json_build_object('sweep', s.prefix,
+            'originals', (SELECT coalesce(json_agg(DISTINCT o.name), '[]') FROM (
+                SELECT i.original FROM shop.image AS i
+                UNION ALL SELECT a.avatar ->> 'original' FROM shop.account AS a WHERE a.avatar IS NOT NULL) AS o (name)
+                WHERE starts_with(o.name, s.prefix)),
+            'files', (SELECT coalesce(json_agg(DISTINCT z.size ->> 'file'), '[]') FROM (
+                SELECT i.sizes FROM shop.image AS i
+                UNION ALL SELECT a.avatar -> 'sizes' FROM shop.account AS a WHERE a.avatar IS NOT NULL) AS f (sizes), jsonb_array_elements(f.sizes) AS z (size)
+                WHERE starts_with(z.size ->> 'file', s.prefix)))
+        FROM shop.job AS j, LATERAL (SELECT to_hex((j.payload ->> 'step')::integer) AS prefix) AS s
+        WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_sweep';
+    END;
+COMMENT ON FUNCTION shop.sweep_details(uuid, uuid[]) IS
+'What is to be known about jobs of kind image_sweep that are claimed with this lease: {sweep: the digit that names begin with, originals: the uploads that are wanted, files: the sizes that are wanted}. A picture of a deleted product is wanted: it may be in an order. Definer''s rights: the worker has none on tables.';
+
+CREATE FUNCTION shop.finish_sweeps(p_lease uuid, p_ids uuid[], p_results json[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    v_steps integer[];
+    v_step integer;
+BEGIN
+    SELECT array_agg((j.payload ->> 'step')::integer) INTO v_steps
+    FROM (SELECT j.payload FROM shop.job AS j
+          WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_sweep'
+          FOR UPDATE) AS j;
+    RETURN QUERY SELECT f.id FROM shop.finish_jobs(p_lease, p_ids) AS f (id);
+    FOREACH v_step IN ARRAY coalesce(v_steps, '{}') LOOP
+        IF v_step < 15 THEN
+            PERFORM shop.enqueue('image_sweep', jsonb_build_object('step', v_step + 1), 'image_sweep', NULL, -5);
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION shop.finish_sweeps(uuid, uuid[], json[]) IS
+'Finishes jobs of kind image_sweep that are still claimed with this lease, and enqueues the next step. Only one sweep goes on at a time: of two the later ends. Definer''s rights: the worker has none on tables.';
+
+GRANT EXECUTE ON FUNCTION shop.image_details(uuid, uuid[]), shop.finish_images(uuid, uuid[], json[]), shop.sweep_details(uuid, uuid[]),
+    shop.finish_sweeps(uuid, uuid[], json[]) TO shop_worker;
+
+COMMIT;

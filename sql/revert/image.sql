@@ -1,0 +1,10 @@
+-- Revert shop:image from pg
+BEGIN;
+DROP FUNCTION shop.finish_sweeps(uuid, uuid[], json[]);
+DROP FUNCTION shop.sweep_details(uuid, uuid[]);
+DROP FUNCTION shop.finish_images(uuid, uuid[], json[]);
+DROP FUNCTION shop.check_image_result(json);
+DROP FUNCTION shop.image_details(uuid, uuid[]);
+DELETE FROM shop.job_periodic WHERE name = 'image_sweep';
+DELETE FROM shop.job_kind WHERE kind = 'image_sweep';
+COMMIT;

@@ -1,0 +1,6 @@
+-- Verify shop:image on pg
+BEGIN;
+SELECT 1 / has_function_privilege('shop_worker', f, 'EXECUTE')::integer
+FROM unnest(ARRAY['shop.image_details(uuid, uuid[])', 'shop.finish_images(uuid, uuid[], json[])', 'shop.sweep_details(uuid, uuid[])', 'shop.finish_sweeps(uuid, uuid[], json[])']) AS f;
+SELECT 1 / (count(*) = 1)::integer FROM shop.job_periodic WHERE name = 'image_sweep';
+ROLLBACK;

@@ -1,0 +1,138 @@
+/*
+ * sweep.c
+ *		Takes away files that nobody wants any more.
+ *
+ * A step of the sweep is about the names that begin with a digit; the first step also about
+ * drafts, which whoever wrote them has left behind.  Whatever is younger than a day stays: somebody
+ * may be about to want it.  Who comes to want a file that is there makes it new; to see that in
+ * time, a file is renamed before its age is looked at for the last time, and renamed back if it has
+ * become new meanwhile.
+ */
+#include "sweep.h"
+
+#include "store.h"
+
+#include <glib.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define AGE	   (24 * 3600) /* seconds */
+#define DIGITS 16
+
+/* Is it a file that nobody has made new lately? */
+static bool
+is_old(int directory, const char *name)
+{
+	struct stat stat;
+
+	return fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(stat.st_mode) &&
+		stat.st_mtime < time(NULL) - AGE;
+}
+
+/* Takes a file away, unless it has become new. Returns how many have gone. */
+static unsigned
+take_away(int directory, const char *name)
+{
+	char aside[64];
+
+	if (!is_old(directory, name))
+		return 0;
+	snprintf(aside, sizeof(aside), ".swept.%ld", (long) getpid());
+	if (renameat(directory, name, directory, aside) != 0)
+		return 0;
+	if (is_old(directory, aside))
+		return unlinkat(directory, aside, 0) == 0;
+	(void) renameat(directory, aside, directory, name);
+	return 0;
+}
+
+static bool
+is_wanted(GHashTable *wanted, const char *parent, const char *name)
+{
+	char path[NAME_MAX + 8];
+
+	snprintf(path, sizeof(path), "%s%s", parent, name);
+	return g_hash_table_contains(wanted, path);
+}
+
+/* The names of an array, to be looked up. */
+static GHashTable *
+index_names(const json_t *names)
+{
+	GHashTable *table = g_hash_table_new(g_str_hash, g_str_equal);
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name)
+	{
+		if (json_is_string(name))
+			g_hash_table_add(table, (gpointer) json_string_value(name));
+	}
+	return table;
+}
+
+/*
+ * Sweeps a directory: of the files whose names begin so, those that are not wanted.  The wanted are
+ * known by their names with the parent's before them.  Returns how many have gone; -1: it cannot be
+ * read.
+ */
+static int
+sweep(int above, const char *parent, const char *prefix, const json_t *wanted)
+{
+	int directory =
+		openat(above, *parent == '\0' ? "." : parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *listing = directory < 0 ? NULL : fdopendir(directory);
+	const struct dirent *entry;
+	GHashTable *table;
+	unsigned gone = 0;
+
+	if (listing == NULL)
+	{
+		if (directory >= 0)
+			close(directory);
+		return errno == ENOENT && *parent != '\0' ? 0 : -1;
+	}
+	table = index_names(wanted);
+	while ((entry = readdir(listing)) != NULL)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+			!is_wanted(table, parent, entry->d_name))
+			gone += take_away(directory, entry->d_name);
+	g_hash_table_destroy(table);
+	closedir(listing);
+	return (int) gone;
+}
+
+/* Does a step of the sweep. False if that has ended the work otherwise. */
+bool
+hf_sweep(HfWork *work, const char *digit, const json_t *originals, const json_t *files)
+{
+	int gone[DIGITS + 3] = {0}, sum = 0;
+	char parent[8];
+
+	for (int i = 0; i < DIGITS; i++)
+	{
+		snprintf(parent, sizeof(parent), "%.1s%x/", digit, (unsigned) i);
+		gone[i] = sweep(hf_store_directory(), parent, "", files);
+	}
+	gone[DIGITS] = sweep(hf_store_source(), "", digit, originals);
+	if (strcmp(digit, "0") == 0)
+	{
+		gone[DIGITS + 1] = sweep(hf_store_source(), "", ".", NULL);
+		gone[DIGITS + 2] = sweep(hf_store_directory(), "", ".", NULL);
+	}
+	for (int i = 0; i < DIGITS + 3; i++)
+	{
+		if (gone[i] < 0)
+			return hf_work_end(work, HF_WORK_AWAY, "cannot read the directories of pictures");
+		sum += gone[i];
+	}
+	work->answer = json_pack("{s:i}", "swept", sum);
+	return true;
+}
