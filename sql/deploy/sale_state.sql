@@ -224,6 +224,15 @@ END $$;
 COMMENT ON FUNCTION shop.return_leftovers(bigint[]) IS
 'Moves the units that are available in closed sales back to their SKUs, and returns their number; a sale of which nothing is held either is settled. For close_sale() and close_sales(), which hold the rows of the sales.';
 
+CREATE FUNCTION shop.sales_ended(p_sales bigint[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM shop.enqueue('sale_ended', jsonb_build_object('sale_id', s.id::text), 'sale_ended:' || s.id)
+    FROM (SELECT n.id FROM shop.sale AS n WHERE n.id = ANY (p_sales) AND n.preheated_at IS NOT NULL ORDER BY n.id) AS s;
+END $$;
+COMMENT ON FUNCTION shop.sales_ended(bigint[]) IS
+'Puts a job sale_ended into the queue for each of these sales, which have just been closed; a draft was no sale. For close_sale() and close_sales(), once a sale.';
+
 CREATE FUNCTION shop.close_sale(p_sale bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -237,6 +246,7 @@ BEGIN
         UPDATE shop.sale AS s
         SET closed_at = clock_timestamp(), settled_at = CASE WHEN s.preheated_at IS NULL THEN clock_timestamp() END, version = s.version + 1
         WHERE s.id = p_sale;
+        PERFORM shop.sales_ended(ARRAY[p_sale]);
     END IF;
     IF v_sale.preheated_at IS NULL OR v_sale.settled_at IS NOT NULL THEN
         RETURN 0;
@@ -250,6 +260,7 @@ CREATE FUNCTION shop.close_sales(p_limit integer DEFAULT 100, p_settled boolean 
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_sales bigint[];
+    v_ended bigint[];
 BEGIN
     SELECT array_agg(d.id) INTO v_sales
     FROM (SELECT s.id FROM shop.sale AS s
@@ -259,9 +270,12 @@ BEGIN
     IF v_sales IS NULL THEN
         RETURN 0;
     END IF;
-    UPDATE shop.sale AS s
-    SET closed_at = clock_timestamp(), settled_at = CASE WHEN s.preheated_at IS NULL THEN clock_timestamp() END, version = s.version + 1
-    WHERE s.id = ANY (v_sales) AND s.closed_at IS NULL;
+    WITH ended AS (
+        UPDATE shop.sale AS s
+        SET closed_at = clock_timestamp(), settled_at = CASE WHEN s.preheated_at IS NULL THEN clock_timestamp() END, version = s.version + 1
+        WHERE s.id = ANY (v_sales) AND s.closed_at IS NULL RETURNING s.id)
+    SELECT array_agg(e.id) INTO v_ended FROM ended AS e;
+    PERFORM shop.sales_ended(v_ended);
     RETURN shop.return_leftovers(ARRAY(SELECT s.id FROM shop.sale AS s WHERE s.id = ANY (v_sales) AND s.preheated_at IS NOT NULL ORDER BY s.id));
 END $$;
 COMMENT ON FUNCTION shop.close_sales(integer, boolean) IS

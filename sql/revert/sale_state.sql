@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION shop.units_returned(p_stocks bigint[], p_quantities b
 COMMENT ON FUNCTION shop.units_returned(bigint[], bigint[]) IS 'Called with units that came back to slices of sales. Empty until sales are there.';
 DROP FUNCTION shop.close_sales(integer, boolean);
 DROP FUNCTION shop.close_sale(bigint);
+DROP FUNCTION shop.sales_ended(bigint[]);
 DROP FUNCTION shop.return_leftovers(bigint[]);
 DROP FUNCTION shop.preheat_sale(bigint);
 DROP FUNCTION shop.sale_checks(bigint);

@@ -1,0 +1,21 @@
+-- Revert shop:rest_webhook from pg
+BEGIN;
+DROP FUNCTION rest.webhook_delivery_redeliver(bigint, bigint, uuid);
+DROP FUNCTION rest.webhook_delivery_get(bigint, bigint, uuid);
+DROP FUNCTION rest.webhook_delivery_list(bigint, bigint, jsonb);
+DROP FUNCTION rest.webhook_endpoint_test(bigint, bigint);
+DROP FUNCTION shop.delivery_reply(bigint, bigint, uuid, integer);
+DROP FUNCTION shop.delivery_json(shop.webhook_delivery);
+DROP FUNCTION rest.webhook_endpoint_rotate_secret(bigint, bigint);
+DROP FUNCTION rest.webhook_endpoint_delete(bigint, bigint, text);
+DROP FUNCTION rest.webhook_endpoint_update(bigint, bigint, jsonb, text);
+DROP FUNCTION rest.webhook_endpoint_get(bigint, bigint);
+DROP FUNCTION rest.webhook_endpoint_list(bigint, jsonb);
+DROP FUNCTION rest.webhook_endpoint_create(bigint, jsonb);
+DROP FUNCTION shop.endpoint_reply(bigint, bigint, integer, text);
+DROP FUNCTION shop.own_endpoint(bigint, bigint, boolean);
+DROP FUNCTION shop.endpoint_json(shop.webhook_endpoint, text);
+DROP FUNCTION shop.new_webhook_secret();
+DROP FUNCTION shop.events_field(jsonb);
+DROP FUNCTION shop.url_field(jsonb, text);
+COMMIT;
