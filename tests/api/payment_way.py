@@ -4,14 +4,17 @@
 provider, no request waits for it, and each test card ends where it should. What nobody pays for is back on sale.
 Runs within tools/with-api and tools/with-worker. TAP.
 """
+import json
 import os
 import signal
 import time
+import urllib.request
 
 from api import Tap, key, product, psql, register, within, workers
 from worker import broken
 
 SOON = 2  # seconds from the payment to the order that is paid, on a machine that has other things to do
+PROVIDER = os.environ.get("HF_PROVIDER")
 t = Tap()
 psql("SELECT holdfast.add_provider('simulated', p_attempts => 2, p_backoff => '1 s', p_backoff_max => '1 s')")
 mark, olga = register("mark", ["merchant"]), register("olga")
@@ -42,6 +45,16 @@ def ends(payment, state, seconds=SOON):
     return within(seconds, lambda: olga.get(f"/v1/payments/{payment}").json()["state"] == state)
 
 
+def entry(payment):
+    """What the provider's ledger says of a payment. Whoever is asked by HTTP for a card that is none has nothing to book."""
+    if not PROVIDER:
+        return psql(f"SELECT state FROM holdfast.simulated_statement WHERE key LIKE '%{payment}%'").splitlines()
+    with open(os.environ["HF_PROVIDER_SECRET"]) as file:
+        request = urllib.request.Request(PROVIDER + "/balance_transactions?limit=1000", headers={"Authorization": "Bearer " + file.readline().strip()})
+    with urllib.request.urlopen(request) as answer:
+        return [line["state"] for line in json.load(answer)["data"] if payment in (line["key"] or "")]
+
+
 def stock():
     s = mark.get(f"/v1/skus/{SKU}/stock").json()
     return s["available"], s["held"], s["sold"]
@@ -66,8 +79,7 @@ for method, state, status in [("test_approve", "captured", "paid"), ("test_timeo
     payment = pay(bought, method).json()["id"]
     t.ok(ends(payment, state, 8), f"{method}: {state}", olga.get(f"/v1/payments/{payment}").json())
     t.equal(order(bought)["status"], status, f"{method}: the order is {status}")
-    entry = psql(f"SELECT state, count(*) FROM holdfast.simulated_statement WHERE key LIKE '%{payment}%' GROUP BY state")
-    t.equal(entry, {"captured": "succeeded|1", "declined": "declined|1", "unknown": "pending|1"}[state], f"{method}: so says the provider, who was asked for one thing")
+    t.equal(entry(payment), [{"captured": "succeeded", "declined": "declined", "unknown": "pending"}[state]] * (method != "test_stolen" or not PROVIDER), f"{method}: so says the provider, who was asked for one thing")
     if state == "declined":
         t.ok(pay(bought).status == 202 and within(10, lambda: order(bought)["status"] == "paid"), f"{method}: another card pays it", order(bought))
 

@@ -59,8 +59,7 @@ read_word(const HfCall *call, long status, const json_t *object)
 		return HF_DECLINED;
 	if (word == NULL)
 		return HF_RETRY;
-	if (call->body == NULL && (status / 100 == 2 || status == 404) &&
-		strcmp(word, "never_made") == 0)
+	if (call->is_lookup && (status / 100 == 2 || status == 404) && strcmp(word, "never_made") == 0)
 		return HF_DECLINED;
 	if (status / 100 != 2)
 		return HF_RETRY;
@@ -101,10 +100,22 @@ hf_answer_read(HfCall *call, long status, const char *body, size_t length)
 	else if (reason != NULL)
 		copy_text(answer->reason, reason);
 	else if (answer->outcome == HF_DECLINED)
-		copy_text(answer->reason, call->body == NULL ? "never_made" : "declined");
+		copy_text(answer->reason, call->is_lookup ? "never_made" : "declined");
 	if (answer->outcome != HF_RETRY && reference != NULL)
 		copy_text(answer->reference, reference);
 	json_decref(object);
+}
+
+/* Notes a word that was said about the call. Texts may be NULL. */
+void
+hf_answer_set(HfCall *call, HfOutcome outcome, const char *reference, const char *reason)
+{
+	memset(&call->answer, 0, sizeof(call->answer));
+	call->answer.outcome = outcome;
+	if (reference != NULL)
+		copy_text(call->answer.reference, reference);
+	if (reason != NULL)
+		copy_text(call->answer.reason, reason);
 }
 
 /* Notes that there was no answer. If nothing was sent either, the provider is away. */

@@ -10,6 +10,8 @@
 #include <stddef.h>
 
 extern void hf_answer_read(HfCall *call, long status, const char *body, size_t length);
+extern void hf_answer_set(HfCall *call, HfOutcome outcome, const char *reference,
+						  const char *reason);
 extern void hf_answer_none(HfCall *call, bool was_sent, const char *reason);
 
 #endif

@@ -41,7 +41,9 @@ typedef struct HfCall
 	char number[12];
 
 	char key[HF_KEY_MAX];
-	char *body;		/* JSON; NULL: the call is only looked up */
+	char *body;		/* JSON: what is asked for */
+	bool is_lookup; /* asked for is what has become of it; it is not to be made */
+	int attempt;	/* 1 for the first */
 	int64_t until;	/* not to be made any more then */
 	int64_t amount; /* minor units */
 	char currency[4];

@@ -164,8 +164,8 @@ read_call(Source *source, const HfRows *rows, int row)
 	snprintf(call->key, sizeof(call->key), "%s", hf_rows_value(rows, row, 3));
 	snprintf(call->currency, sizeof(call->currency), "%s", hf_rows_value(rows, row, 6));
 	call->amount = strtoll(hf_rows_value(rows, row, 5), NULL, 10);
-	if (strcmp(hf_rows_value(rows, row, 4), "lookup") == 0)
-		return call;
+	call->is_lookup = strcmp(hf_rows_value(rows, row, 4), "lookup") == 0;
+	call->attempt = atoi(hf_rows_value(rows, row, 10));
 	call->body = call_body(rows, row);
 	if (call->body != NULL)
 		return call;
@@ -223,7 +223,7 @@ look(Source *source)
 		hf_database_send("SELECT holdfast.simulate_provider($1)", 1, &values[1], simulated, source);
 	else
 		hf_database_send("SELECT c.account_id, c.payment, c.call, c.key, c.kind, c.amount,"
-						 " c.currency, c.method, c.owner, c.original"
+						 " c.currency, c.method, c.owner, c.original, c.attempt"
 						 " FROM holdfast.claim_calls($1, $2, $3) AS c",
 						 3, values, claimed, source);
 }

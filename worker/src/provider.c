@@ -2,10 +2,10 @@
  * provider.c
  *		Calls providers by HTTP.
  *
- * A call is a POST of JSON to the provider's URL with
- * the call's key as Idempotency-Key, and to look one up is a GET of URL/KEY: README.md has the
- * protocol.  Many are under way at once; each ends within its provider's timeout, and with exactly
- * one call of `done`.
+ * A call is a request of its provider's protocol, or two: README.md has both protocols.  Of
+ * holdfast it is a POST of JSON to the provider's URL with the call's key as Idempotency-Key; to
+ * look one up is a GET of URL/KEY; that of Stripe is in stripe.c.  Many are under way at once; each
+ * ends within its provider's timeout, and with exactly one call of `done`.
  *
  * Invariants: certificates are verified, redirections are not followed, and nothing is spoken but
  * HTTP.  Of an answer at most ANSWER_MAX bytes are kept.  Secrets and bodies are not logged.
@@ -14,6 +14,7 @@
 
 #include "answer.h"
 #include "clock.h"
+#include "stripe.h"
 #include "transfer.h"
 
 #include <errno.h>
@@ -25,11 +26,14 @@
 #define ANSWER_MAX	  65536
 #define SECRET_MAX	  1000
 #define CONNECT_MOST  5000L /* milliseconds */
+#define URL_MAX		  4096
 #define HEADER_PREFIX "Authorization: Bearer "
+#define API_VERSION	  "Stripe-Version: 2024-06-20" /* what stripe.c has read about */
 
 struct HfProvider
 {
 	const HfProviderConfig *config;
+	bool is_stripe;
 	char authorization[sizeof(HEADER_PREFIX) + SECRET_MAX]; /* empty: none */
 };
 
@@ -37,9 +41,13 @@ struct HfProvider
 typedef struct Exchange
 {
 	struct Exchange *next, *previous;
+	const HfProvider *provider;
+	HfCall *call;
+	HfStripeStep step; /* of protocol stripe */
 	CURL *easy;
 	struct curl_slist *headers;
-	HfCall *call;
+	char *path; /* what the URL of the provider goes on with */
+	char *body; /* NULL: GET */
 	size_t length;
 	bool is_too_long;
 	char answer[ANSWER_MAX];
@@ -108,6 +116,13 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 		free(provider);
 		return NULL;
 	}
+	if (fault == NULL && strcmp(config->protocol, "holdfast") != 0 &&
+		strcmp(config->protocol, "stripe") != 0)
+	{
+		snprintf(error, room, "provider.%s.protocol is neither holdfast nor stripe", config->name);
+		free(provider);
+		return NULL;
+	}
 	if (fault == NULL && *config->secret_file != '\0')
 	{
 		memcpy(provider->authorization, HEADER_PREFIX, sizeof(HEADER_PREFIX));
@@ -121,6 +136,7 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 		return NULL;
 	}
 	provider->config = config;
+	provider->is_stripe = strcmp(config->protocol, "stripe") == 0;
 	return provider;
 }
 
@@ -148,12 +164,17 @@ take_piece(char *data, size_t size, size_t n, void *context)
 	return n;
 }
 
+/* Frees what a request is made of. */
 static void
-free_exchange(Exchange *exchange)
+free_request(Exchange *exchange)
 {
 	curl_easy_cleanup(exchange->easy);
 	curl_slist_free_all(exchange->headers);
-	free(exchange);
+	free(exchange->path);
+	free(exchange->body);
+	exchange->easy = NULL;
+	exchange->headers = NULL;
+	exchange->path = exchange->body = NULL;
 }
 
 /* Ends an exchange whose call has an answer by now. */
@@ -168,7 +189,8 @@ end_exchange(Exchange *exchange)
 		exchanges = exchange->next;
 	if (exchange->next != NULL)
 		exchange->next->previous = exchange->previous;
-	free_exchange(exchange);
+	free_request(exchange);
+	free(exchange);
 	when_done(call);
 }
 
@@ -183,16 +205,47 @@ add_header(Exchange *exchange, const char *header)
 }
 
 static bool
-add_headers(const HfProvider *provider, Exchange *exchange)
+add_headers(Exchange *exchange)
 {
+	const HfProvider *provider = exchange->provider;
 	char key[HF_KEY_MAX + 32];
 
 	snprintf(key, sizeof(key), "Idempotency-Key: %s", exchange->call->key);
 	return add_header(exchange, "Accept: application/json") &&
-		(exchange->call->body == NULL ||
-		 (add_header(exchange, "Content-Type: application/json") && add_header(exchange, key) &&
-		  add_header(exchange, "Expect:"))) &&
+		(!provider->is_stripe || add_header(exchange, API_VERSION)) &&
+		(exchange->body == NULL ||
+		 (add_header(exchange,
+					 provider->is_stripe ? "Content-Type: application/x-www-form-urlencoded"
+										 : "Content-Type: application/json") &&
+		  add_header(exchange, key) && add_header(exchange, "Expect:"))) &&
 		(*provider->authorization == '\0' || add_header(exchange, provider->authorization));
+}
+
+/* Writes the path and the body of a request; false if there is no memory. */
+static bool
+write_request(Exchange *exchange)
+{
+	const HfCall *call = exchange->call;
+
+	if (exchange->provider->is_stripe)
+		return hf_stripe_write(call, exchange->step, &exchange->path, &exchange->body);
+	if (call->is_lookup)
+		return asprintf(&exchange->path, "/%s", call->key) > 0;
+	exchange->path = strdup("");
+	exchange->body = strdup(call->body);
+	return exchange->path != NULL && exchange->body != NULL;
+}
+
+/* How long a request may take: of two each has half of the time. */
+static long
+time_of(const Exchange *exchange)
+{
+	long timeout = (long) exchange->provider->config->timeout;
+
+	return exchange->provider->is_stripe && hf_stripe_first(exchange->call) == HF_STRIPE_LOOK &&
+			!exchange->call->is_lookup
+		? timeout / 2
+		: timeout;
 }
 
 #define SET(option, value)                                         \
@@ -203,14 +256,14 @@ add_headers(const HfProvider *provider, Exchange *exchange)
 	} while (0)
 
 static bool
-set_options(const HfProvider *provider, Exchange *exchange, long timeout)
+set_options(Exchange *exchange)
 {
 	CURL *easy = exchange->easy;
-	const HfCall *call = exchange->call;
-	char url[2200];
+	long timeout = time_of(exchange);
+	char url[URL_MAX];
 
-	if (snprintf(url, sizeof(url), "%s%s%s", provider->config->url, call->body == NULL ? "/" : "",
-				 call->body == NULL ? call->key : "") >= (int) sizeof(url))
+	if (snprintf(url, sizeof(url), "%s%s", exchange->provider->config->url, exchange->path) >=
+		(int) sizeof(url))
 		return false;
 	SET(CURLOPT_URL, url);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -224,15 +277,38 @@ set_options(const HfProvider *provider, Exchange *exchange, long timeout)
 	SET(CURLOPT_WRITEFUNCTION, take_piece);
 	SET(CURLOPT_WRITEDATA, exchange);
 	SET(CURLOPT_HTTPHEADER, exchange->headers);
-	if (call->body != NULL)
+	if (exchange->body != NULL)
 	{
-		SET(CURLOPT_POSTFIELDS, call->body);
-		SET(CURLOPT_POSTFIELDSIZE, (long) strlen(call->body));
+		SET(CURLOPT_POSTFIELDS, exchange->body);
+		SET(CURLOPT_POSTFIELDSIZE, (long) strlen(exchange->body));
 	}
 	return true;
 }
 
-/* The exchange has ended. */
+static void exchanged(void *context, CURL *easy, CURLcode result);
+
+/* Begins a request of an exchange; false if there is no memory for it. */
+static bool
+begin_request(Exchange *exchange)
+{
+	exchange->length = 0;
+	exchange->easy = curl_easy_init();
+	return exchange->easy != NULL && write_request(exchange) && add_headers(exchange) &&
+		set_options(exchange) && hf_transfer_start(exchange->easy, exchanged, exchange);
+}
+
+/* Notes what an answer means for the call; false if it is to be made now. */
+static bool
+read_answer(Exchange *exchange, long status)
+{
+	if (exchange->provider->is_stripe)
+		return hf_stripe_read(exchange->provider->config, exchange->call, exchange->step, status,
+							  exchange->answer, exchange->length);
+	hf_answer_read(exchange->call, status, exchange->answer, exchange->length);
+	return true;
+}
+
+/* A request has ended. */
 static void
 exchanged(void *context, CURL *easy, CURLcode result)
 {
@@ -241,12 +317,18 @@ exchanged(void *context, CURL *easy, CURLcode result)
 
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
-	if (result == CURLE_OK)
-		hf_answer_read(exchange->call, status, exchange->answer, exchange->length);
-	else
+	if (result != CURLE_OK)
 		hf_answer_none(exchange->call, sent > 0,
 					   exchange->is_too_long ? "the answer is too long"
 											 : curl_easy_strerror(result));
+	else if (!read_answer(exchange, status))
+	{
+		free_request(exchange);
+		exchange->step = HF_STRIPE_MAKE;
+		if (begin_request(exchange))
+			return;
+		hf_answer_none(exchange->call, true, "not made: out of memory");
+	}
 	end_exchange(exchange);
 }
 
@@ -258,19 +340,19 @@ begin_exchange(const HfProvider *provider, HfCall *call)
 
 	if (exchange == NULL)
 		return NULL;
+	exchange->provider = provider;
 	exchange->call = call;
-	exchange->easy = curl_easy_init();
-	if (exchange->easy != NULL && add_headers(provider, exchange) &&
-		set_options(provider, exchange, (long) provider->config->timeout) &&
-		hf_transfer_start(exchange->easy, exchanged, exchange))
+	exchange->step = hf_stripe_first(call);
+	if (begin_request(exchange))
 		return exchange;
-	free_exchange(exchange);
+	free_request(exchange);
+	free(exchange);
 	return NULL;
 }
 
 /*
- * Makes a call, or looks it up if it has no body.  `done` may be called before this returns, for
- * one that cannot even begin or whose time is over.  The call stays the caller's.
+ * Makes a call, or looks it up.  `done` may be called before this returns, for one that cannot even
+ * begin or whose time is over.  The call stays the caller's.
  */
 void
 hf_provider_call(const HfProvider *provider, HfCall *call)
