@@ -48,7 +48,7 @@ test-memory:   ## run the pgTAP suite, and tests of the application, under valgr
 
 format:        ## lay out the C sources
 	@tools/install-packages check
-	clang-format -i $(wildcard extension/src/*.[ch] api/src/*.[ch] api/src/routes/*.[ch] worker/src/*.[ch] tests/api/*/*.[ch] tools/crowd/*.[ch])
+	clang-format -i $(wildcard extension/src/*.[ch] api/src/*.[ch] api/src/routes/*.[ch] worker/src/*.[ch] worker/image/*.[ch] tests/api/*/*.[ch] tools/crowd/*.[ch])
 
 clean:         ## remove what was built
 	@$(MAKE) -s --no-print-directory -C extension clean

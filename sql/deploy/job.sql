@@ -60,7 +60,8 @@ COMMENT ON COLUMN shop.job_kind.backoff IS 'How long the second attempt waits; e
 COMMENT ON COLUMN shop.job_kind.paused IS 'No job of it is claimed.';
 
 INSERT INTO shop.job_kind (kind, attempts) VALUES
-    ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5), ('noop', 3);
+    ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5), ('noop', 3),
+    ('sale_ended', 10), ('stock_low', 10), ('webhook', 100);
 
 CREATE TABLE shop.job_head (
     one   boolean  NOT NULL DEFAULT true,
@@ -77,11 +78,13 @@ INSERT INTO shop.job_head (slot) VALUES (1);
 CREATE TABLE shop.job_slot (
     slot       smallint NOT NULL,
     emptied_at timestamptz,
+    summed_at  timestamptz,
     CONSTRAINT job_slot_pkey PRIMARY KEY (slot),
     CONSTRAINT job_slot_slot_check CHECK (slot BETWEEN 0 AND 4)
 );
-COMMENT ON TABLE shop.job_slot IS 'The slots of shop.job that wait to be truncated.';
+COMMENT ON TABLE shop.job_slot IS 'The slots of shop.job and shop.job_log, as far as tending them has come.';
 COMMENT ON COLUMN shop.job_slot.emptied_at IS 'When it was found to have no jobs any more; NULL: it has, or may have. All that has become of them is visible to every later snapshot.';
+COMMENT ON COLUMN shop.job_slot.summed_at IS 'Up to when its log is added up in shop.job_total; NULL: not at all.';
 INSERT INTO shop.job_slot (slot) SELECT n FROM generate_series(0, 4) AS n;
 
 CREATE TABLE shop.job_lane (
@@ -108,6 +111,7 @@ CREATE TABLE shop.job (
     key          text        COLLATE "C",
     worker       text,
     error        text,
+    failures     jsonb,
     payload      jsonb       NOT NULL,
     CONSTRAINT job_pkey PRIMARY KEY (id, slot),
     CONSTRAINT job_lease_check CHECK ((lease IS NULL) = (leased_until IS NULL))
@@ -125,6 +129,7 @@ COMMENT ON COLUMN shop.job.id IS 'UUID version 7.';
 COMMENT ON COLUMN shop.job.lease IS 'What only he knows who has claimed it: proof that it is still his.';
 COMMENT ON COLUMN shop.job.attempts IS 'How often it was claimed.';
 COMMENT ON COLUMN shop.job.error IS 'Why the last attempt failed.';
+COMMENT ON COLUMN shop.job.failures IS 'The attempts that failed, the last 20: an array of {attempt, began_at, ended_at, worker, error}. NULL: none has.';
 
 CREATE TABLE shop.job_log (
     at       timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -141,6 +146,7 @@ CREATE TABLE shop.job_log (
     CONSTRAINT job_log_event_check CHECK (event IN ('claim', 'finish', 'retry', 'die', 'cancel', 'release', 'tend', 'busy'))
 ) PARTITION BY LIST (slot);
 CREATE INDEX job_log_mark_idx ON shop.job_log (kind, priority, due_at, job_id) WHERE event = 'claim';
+CREATE INDEX job_log_at_idx ON shop.job_log (at) WHERE event NOT IN ('tend', 'busy');
 CREATE INDEX job_log_tend_idx ON shop.job_log (event, at) WHERE event IN ('tend', 'busy');
 COMMENT ON TABLE shop.job_log IS 'What has happened lately, a row per call and kind: only inserted, summed up in shop.job_minute when its slot is truncated.';
 COMMENT ON COLUMN shop.job_log.due_at IS 'Of a claim: due_at and, in job_id, the id of the last job claimed: the mark of its lane.';
@@ -178,6 +184,7 @@ CREATE TABLE shop.job_dead (
     key         text        COLLATE "C",
     worker      text,
     error       text,
+    failures    jsonb,
     payload     jsonb       NOT NULL,
     CONSTRAINT job_dead_pkey PRIMARY KEY (id)
 );

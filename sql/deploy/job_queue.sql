@@ -1,5 +1,5 @@
 -- Deploy shop:job_queue to pg
--- requires: job
+-- requires: job_history
 --
 -- Putting jobs into the queue and taking them out: at least once. enqueue() is part of its caller's transaction. A worker
 -- claims jobs, extends its lease while it works (heartbeat_jobs), and says how they went (finish_jobs, fail_jobs,
@@ -113,8 +113,8 @@ BEGIN
     END IF;
     EXECUTE format('LOCK TABLE ONLY shop.job_%s IN ACCESS EXCLUSIVE MODE', p_slot);
     EXECUTE format('WITH moved AS (DELETE FROM shop.job_%1$s WHERE ctid = ANY (ARRAY(SELECT ctid FROM shop.job_%1$s LIMIT $1)) RETURNING *)
-        INSERT INTO shop.job (id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, slot, kind, key, worker, error, payload)
-        SELECT id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, $2, kind, key, worker, error, payload FROM moved', p_slot)
+        INSERT INTO shop.job (id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, slot, kind, key, worker, error, failures, payload)
+        SELECT id, due_at, enqueued_at, claimed_at, leased_until, lease, priority, attempts, $2, kind, key, worker, error, failures, payload FROM moved', p_slot)
     USING v_piece, CASE WHEN p_slot > 0 AND (SELECT h.later FROM shop.job_head AS h) THEN 0 ELSE p_head END;
     GET DIAGNOSTICS v_left = ROW_COUNT;
     IF v_left > 0 OR v_emptied_at IS NULL THEN
@@ -128,6 +128,7 @@ BEGIN
         EXECUTE format('INSERT INTO shop.job_minute (minute, event, kind, jobs, took, longest)
             SELECT date_trunc(''minute'', at), event, kind, sum(jobs), sum(took), max(longest)
             FROM shop.job_log_%s WHERE event NOT IN (''tend'', ''busy'') GROUP BY 1, 2, 3', p_slot);
+        PERFORM shop.sum_jobs(p_slot, true);
         EXECUTE format('TRUNCATE shop.job_log_%s', p_slot);
     END IF;
     UPDATE shop.job_slot AS s SET emptied_at = NULL WHERE s.slot = p_slot;
@@ -153,13 +154,14 @@ CREATE FUNCTION shop.end_attempts(p_ids uuid[], p_leases uuid[], p_reasons text[
         ), unlocked AS (
             DELETE FROM shop.job_key AS u WHERE u.key = ANY (ARRAY(SELECT d.key FROM dying AS d WHERE d.key IS NOT NULL)) AND u.job_id = ANY (p_ids)
         ), buried AS (
-            INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, kind, key, worker, error, payload)
+            INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, kind, key, worker, error, failures, payload)
             SELECT d.id, d.enqueued_at, d.priority, d.attempts, d.kind, d.key, d.worker, left(p_reasons[array_position(p_ids, d.id)], 2000),
-                   shop.buried_payload(d.payload)
+                   shop.add_failure(d.failures, d.attempts, d.claimed_at, d.worker, p_reasons[array_position(p_ids, d.id)]), shop.buried_payload(d.payload)
             FROM dying AS d
         ), waiting AS (
             UPDATE shop.job AS j
             SET lease = NULL, leased_until = NULL, error = left(p_reasons[array_position(p_ids, j.id)], 2000),
+                failures = shop.add_failure(j.failures, j.attempts, j.claimed_at, j.worker, p_reasons[array_position(p_ids, j.id)]),
                 due_at = clock_timestamp() + (SELECT least(k.backoff * power(2, least(j.attempts - 1, 30)), k.backoff_max) FROM shop.job_kind AS k WHERE k.kind = j.kind)
                     * (0.5 + random() / 2)
             WHERE array_position(p_leases, NULL) IS NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_leases[array_position(p_ids, j.id)]
@@ -233,6 +235,7 @@ BEGIN
     IF v_ids IS NOT NULL THEN
         PERFORM shop.end_attempts(v_ids, v_leases, array_fill('the lease ran out: its worker is gone, or too slow'::text, ARRAY[cardinality(v_ids)]), false);
     END IF;
+    PERFORM shop.sum_jobs(s.slot, false) FROM shop.job_slot AS s WHERE s.slot > 0;
     DELETE FROM shop.job_dead AS d WHERE d.died_at < v_now - interval '90 days';
     DELETE FROM shop.job_minute AS m WHERE m.minute < v_now - interval '30 days';
     RETURN true;
@@ -339,8 +342,8 @@ BEGIN
         END IF;
     END LOOP;
     IF v_full THEN
-        INSERT INTO shop.job_log (slot, event, kind, jobs, took)
-        SELECT h.slot, 'tend', '', CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_began FROM shop.job_head AS h;
+        INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took)
+        SELECT h.slot, 'tend', '', p_worker, CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_began FROM shop.job_head AS h;
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.claim_jobs(text, text[], integer, interval) IS
@@ -423,8 +426,9 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM shop.job_key AS u WHERE u.key = v_job.key AND u.job_id = v_job.id;
-    INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, cancelled, kind, key, worker, error, payload)
-    VALUES (v_job.id, v_job.enqueued_at, v_job.priority, v_job.attempts, true, v_job.kind, v_job.key, v_job.worker, v_job.error, shop.buried_payload(v_job.payload));
+    INSERT INTO shop.job_dead (id, enqueued_at, priority, attempts, cancelled, kind, key, worker, error, failures, payload)
+    VALUES (v_job.id, v_job.enqueued_at, v_job.priority, v_job.attempts, true, v_job.kind, v_job.key, v_job.worker, v_job.error, v_job.failures,
+            shop.buried_payload(v_job.payload));
     INSERT INTO shop.job_log (slot, event, kind) SELECT h.slot, 'cancel', v_job.kind FROM shop.job_head AS h;
 END $$;
 COMMENT ON FUNCTION shop.cancel_job(uuid) IS
@@ -447,8 +451,9 @@ BEGIN
                 PERFORM shop.refuse('HS502');
             END IF;
         END IF;
-        INSERT INTO shop.job (id, due_at, enqueued_at, priority, slot, kind, key, worker, error, payload)
-        SELECT v_dead.id, clock_timestamp(), v_dead.enqueued_at, v_dead.priority, h.slot, v_dead.kind, v_dead.key, v_dead.worker, v_dead.error, v_dead.payload
+        INSERT INTO shop.job (id, due_at, enqueued_at, priority, slot, kind, key, worker, error, failures, payload)
+        SELECT v_dead.id, clock_timestamp(), v_dead.enqueued_at, v_dead.priority, h.slot, v_dead.kind, v_dead.key, v_dead.worker, v_dead.error, v_dead.failures,
+               v_dead.payload
         FROM shop.job_head AS h;
         RETURN;
     END IF;

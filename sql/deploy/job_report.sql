@@ -1,5 +1,5 @@
 -- Deploy shop:job_report to pg
--- requires: job_queue
+-- requires: worker
 --
 -- Views of the queue for a monitor: what waits, runs, has failed, goes through, and who works. They read with their
 -- owner's rights and lock nothing but the slots' tables, for as long as their transaction lasts; one that stays open keeps
@@ -60,7 +60,9 @@ CREATE VIEW shop.job_summary AS
 SELECT k.kind, k.paused, k.concurrency, coalesce(j.waiting, 0) AS waiting, coalesce(j.scheduled, 0) AS scheduled, coalesce(j.retrying, 0) AS retrying,
        coalesce(j.running, 0) AS running, coalesce(j.overdue, 0) AS overdue, coalesce(d.dead, 0) AS dead,
        j.oldest_due_at, clock_timestamp() - j.oldest_due_at AS oldest_late,
-       coalesce(t.finished, 0) AS finished_hour, coalesce(t.retried, 0) AS retried_hour, coalesce(t.died, 0) AS died_hour, t.wait_average, t.run_average
+       coalesce(t.finished, 0) AS finished_hour, coalesce(t.retried, 0) AS retried_hour, coalesce(t.died, 0) AS died_hour, t.wait_average, t.run_average,
+       t.wait_longest, t.run_longest, coalesce(t.finished_minutes, 0) / 5.0 AS finished_per_minute,
+       (SELECT count(*) FROM shop.worker AS w WHERE w.kinds @> ARRAY[k.kind] AND shop.is_alive(w)) AS workers
 FROM shop.job_kind AS k
 LEFT JOIN (SELECT l.kind, count(*) FILTER (WHERE l.state = 'waiting') AS waiting, count(*) FILTER (WHERE l.state = 'scheduled') AS scheduled,
                   count(*) FILTER (WHERE l.state = 'retrying') AS retrying, count(*) FILTER (WHERE l.state = 'running') AS running,
@@ -70,25 +72,44 @@ LEFT JOIN (SELECT l.kind, count(*) FILTER (WHERE l.state = 'waiting') AS waiting
 LEFT JOIN (SELECT x.kind, count(*) AS dead FROM shop.job_dead AS x WHERE NOT x.cancelled GROUP BY x.kind) AS d ON d.kind = k.kind
 LEFT JOIN (SELECT m.kind, sum(m.finished) AS finished, sum(m.retried) AS retried, sum(m.died) AS died,
                   sum(m.wait_average * m.claimed) / nullif(sum(m.claimed) FILTER (WHERE m.wait_average IS NOT NULL), 0) AS wait_average,
-                  sum(m.run_average * m.finished) / nullif(sum(m.finished) FILTER (WHERE m.run_average IS NOT NULL), 0) AS run_average
+                  sum(m.run_average * m.finished) / nullif(sum(m.finished) FILTER (WHERE m.run_average IS NOT NULL), 0) AS run_average,
+                  max(m.wait_longest) AS wait_longest, max(m.run_longest) AS run_longest,
+                  sum(m.finished) FILTER (WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '5 min'
+                                            AND m.minute < date_trunc('minute', clock_timestamp())) AS finished_minutes
            FROM shop.job_throughput AS m WHERE m.minute > clock_timestamp() - interval '1 h' GROUP BY m.kind) AS t ON t.kind = k.kind;
 COMMENT ON VIEW shop.job_summary IS
-'The queue by kind: how many wait, run and are dead now, since when the oldest is due (oldest_due_at; NULL: none waits), and what went through in the last hour.';
+'The queue by kind: how many wait, run and are dead now, since when the oldest is due (oldest_due_at; NULL: none waits), what went through in the last hour, how many a minute in the last five that are over, and how many workers that are alive do it.';
 
 CREATE VIEW shop.job_worker AS
-SELECT w.worker, max(w.seen_at) AS seen_at, max(w.running) AS running, max(w.leased_until) AS leased_until,
-       coalesce(sum(w.finished), 0)::bigint AS finished, coalesce(sum(w.failed), 0)::bigint AS failed,
-       coalesce(max(w.leased_until) > clock_timestamp(), false) OR max(w.seen_at) > clock_timestamp() - interval '1 min' AS alive
-FROM (SELECT j.worker, max(j.claimed_at) AS seen_at, count(*) AS running, max(j.leased_until) AS leased_until, 0 AS finished, 0 AS failed
-      FROM shop.job AS j WHERE j.lease IS NOT NULL GROUP BY j.worker
-      UNION ALL
-      SELECT g.worker, max(g.at), 0, NULL, sum(g.jobs) FILTER (WHERE g.event = 'finish'), sum(g.jobs) FILTER (WHERE g.event IN ('retry', 'die'))
-      FROM shop.job_log AS g WHERE g.worker IS NOT NULL GROUP BY g.worker) AS w
-GROUP BY w.worker;
+SELECT coalesce(w.name, l.worker) AS worker, greatest(w.seen_at, l.seen_at) AS seen_at, coalesce(l.running, 0) AS running, l.leased_until,
+       CASE WHEN w.name IS NULL THEN coalesce(l.finished, 0) ELSE b.finished END AS finished,
+       CASE WHEN w.name IS NULL THEN coalesce(l.failed, 0) ELSE b.failed END AS failed,
+       CASE WHEN w.name IS NULL THEN coalesce(l.leased_until > clock_timestamp(), false) OR l.seen_at > clock_timestamp() - interval '1 min'
+            ELSE shop.is_alive(w) END AS alive,
+       w.started_at, w.stopped_at, w.host, w.pid, w.version, w.kinds, w.work
+FROM shop.worker AS w
+FULL JOIN (SELECT x.worker, max(x.seen_at) AS seen_at, max(x.running) AS running, max(x.leased_until) AS leased_until,
+                  sum(x.finished)::bigint AS finished, sum(x.failed)::bigint AS failed
+           FROM (SELECT j.worker, max(j.claimed_at) AS seen_at, count(*) AS running, max(j.leased_until) AS leased_until, 0 AS finished, 0 AS failed
+                 FROM shop.job AS j WHERE j.lease IS NOT NULL GROUP BY j.worker
+                 UNION ALL
+                 SELECT g.worker, max(g.at), 0, NULL, sum(g.jobs) FILTER (WHERE g.event = 'finish'), sum(g.jobs) FILTER (WHERE g.event IN ('retry', 'die'))
+                 FROM shop.job_log AS g WHERE g.worker IS NOT NULL GROUP BY g.worker) AS x
+           GROUP BY x.worker) AS l ON l.worker = w.name
+LEFT JOIN LATERAL (SELECT coalesce(sum((k ->> 'finished')::bigint), 0)::bigint AS finished, coalesce(sum((k ->> 'failed')::bigint), 0)::bigint AS failed
+                   FROM jsonb_array_elements(w.work) AS k) AS b ON true;
 COMMENT ON VIEW shop.job_worker IS
-'Who works: when a worker was last heard of by the jobs that he claimed, and what he did lately (as far back as shop.job_log goes). alive: he has jobs, and his lease on one is good, or was heard of within a minute. One that finds nothing to do is not heard of.';
+'Who works, or did lately: how many jobs he has, and has finished and failed since he began. alive: heard of within 20 seconds, and not told to end. Of one that does not say that he is there (shop.beat()) only the jobs that he claims are known, as far back as shop.job_log goes; he is alive if his lease on one is good, or he has asked for some within a minute.';
+
+CREATE VIEW shop.job_reason AS
+SELECT f.kind, f.error, count(*) AS jobs, count(*) FILTER (WHERE f.state = 'dead') AS dead, max(f.failed_at) AS last_at
+FROM (SELECT x.kind, left(x.error, 200) AS error, x.state, x.failed_at FROM shop.job_failed AS x
+      WHERE x.state <> 'cancelled' AND x.error IS NOT NULL ORDER BY x.failed_at DESC LIMIT 10000) AS f
+GROUP BY f.kind, f.error;
+COMMENT ON VIEW shop.job_reason IS
+'Why jobs have failed, of the 10,000 that failed last and are dead or to be tried again: by kind and reason (its first 200 characters), how many, and when the last one.';
 
 GRANT USAGE ON SCHEMA shop TO pg_monitor;
-GRANT SELECT ON shop.job_list, shop.job_waiting, shop.job_running, shop.job_failed, shop.job_throughput, shop.job_summary, shop.job_worker TO pg_monitor;
+GRANT SELECT ON shop.job_list, shop.job_waiting, shop.job_running, shop.job_failed, shop.job_throughput, shop.job_summary, shop.job_worker, shop.job_reason TO pg_monitor;
 
 COMMIT;

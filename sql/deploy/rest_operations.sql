@@ -1,6 +1,7 @@
 -- Deploy shop:rest_operations to pg
 -- requires: job_report
 -- requires: sale_state
+-- requires: schedule
 --
 -- What an operator, a load balancer and a monitor ask the web application, and the application asks here: is all well, and
 -- what are the figures. They ask every few seconds, under load above all. So nothing here takes time that grows with what
@@ -40,18 +41,28 @@ END $$;
 COMMENT ON FUNCTION shop.job_figures(integer) IS
 'The queue by kind, each figure counted up to p_most: jobs that are due (waiting), that are to wait for their time or their next attempt (later), that run, whose lease has run out (overdue), and that are dead; and since when the oldest is due. shop.job_summary counts all of them, in more time.';
 
-CREATE FUNCTION shop.job_pulse(OUT seen_at timestamptz, OUT alive boolean)
+CREATE FUNCTION shop.job_pulse(OUT seen_at timestamptz, OUT alive boolean, OUT workers bigint)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off
     SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_doing bigint;
+    v_asked timestamptz;
+    v_asker text;
 BEGIN
-    seen_at := (SELECT g.at FROM shop.job_log AS g WHERE g.event = 'tend' ORDER BY g.at DESC LIMIT 1);
-    alive := coalesce(seen_at > statement_timestamp() - interval '1 min', false)
+    SELECT max(w.seen_at), count(*) FILTER (WHERE shop.is_alive(w)), count(*) FILTER (WHERE shop.is_alive(w) AND w.kinds <> '{}')
+    INTO seen_at, workers, v_doing FROM shop.worker AS w;
+    -- Whoever does not say that he is there is known by what he claims.
+    SELECT g.at, g.worker INTO v_asked, v_asker FROM shop.job_log AS g WHERE g.event = 'tend' ORDER BY g.at DESC LIMIT 1;
+    seen_at := greatest(seen_at, v_asked);
+    alive := v_doing > 0
+        OR coalesce(v_asked > statement_timestamp() - interval '1 min', false) AND NOT EXISTS (SELECT FROM shop.worker AS w WHERE w.name = v_asker)
         OR EXISTS (SELECT FROM shop.job_kind AS k CROSS JOIN LATERAL (
-            SELECT FROM shop.job AS j WHERE j.kind = k.kind AND j.lease IS NOT NULL AND j.leased_until > statement_timestamp() LIMIT 1) AS j);
+            SELECT j.worker FROM shop.job AS j WHERE j.kind = k.kind AND j.lease IS NOT NULL AND j.leased_until > statement_timestamp() LIMIT 100) AS j
+            WHERE NOT EXISTS (SELECT FROM shop.worker AS w WHERE w.name = j.worker));
 END $$;
 COMMENT ON FUNCTION shop.job_pulse() IS
-'Whether anybody works: seen_at is when a worker has last asked for jobs, be there some or none (to the second, when nothing else is to be done; NULL: not lately). alive: within a minute, or somebody has a job on a lease that is good.';
+'Whether anybody works. seen_at: when a worker was last heard of (NULL: not lately); workers: how many say that they are there, as shop.is_alive() has it; alive: one of them does jobs, or somebody else, who does not say so, has asked for jobs within a minute, or has one on a lease that is good.';
 
 CREATE FUNCTION rest.ready(p_actor bigint) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -65,7 +76,7 @@ BEGIN
         'jobs', (SELECT json_build_object('waiting', sum(f.waiting), 'running', sum(f.running), 'dead', sum(f.dead),
                         'oldest_waiting_seconds', round(extract(epoch FROM statement_timestamp() - min(f.oldest_due_at)), 3))
                  FROM shop.job_figures(1000) AS f),
-        'worker', (SELECT json_build_object('alive', p.alive, 'seen_at', shop.json_time(p.seen_at)) FROM shop.job_pulse() AS p),
+        'worker', (SELECT json_build_object('alive', p.alive, 'seen_at', shop.json_time(p.seen_at), 'workers', p.workers) FROM shop.job_pulse() AS p),
         'version', json_build_object('server', split_part(current_setting('server_version'), ' ', 1),
             'holdfast', (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'holdfast'))))::rest.reply;
 END $$;
@@ -95,10 +106,28 @@ CREATE FUNCTION shop.metric_families() RETURNS TABLE (n integer, name text, type
             (15, 'database_lock_longest_wait_seconds', 'gauge', 'For how long somebody has waited for a lock.'),
             (16, 'jobs', 'gauge', 'Jobs that are not finished, by kind and state (waiting, later, running, overdue, dead); at most 10000 of each are counted.'),
             (17, 'jobs_oldest_waiting_seconds', 'gauge', 'For how long the oldest job that nobody works on has been due.'),
-            (18, 'jobs_seen_timestamp_seconds', 'gauge', 'When a worker has last asked for jobs.'),
+            (18, 'jobs_seen_timestamp_seconds', 'gauge', 'When a worker was last heard of.'),
             (19, 'orders_pending', 'gauge', 'Orders that wait for their payment; at most 10000 are counted.'),
             (20, 'orders_overdue_seconds', 'gauge', 'For how long the oldest order has been over that is not yet written down as cancelled.'),
-            (21, 'sales', 'gauge', 'Sales that are open by the clock, that were preheated for later, and that are over but not settled; at most 1000 are counted.');
+            (21, 'sales', 'gauge', 'Sales that are open by the clock, that were preheated for later, and that are over but not settled; at most 1000 are counted.'),
+            (22, 'job_workers', 'gauge', 'Worker processes that are alive.'),
+            (23, 'job_kind_workers', 'gauge', 'Worker processes that are alive and do jobs of this kind.'),
+            (24, 'job_kind_paused', 'gauge', '1 for a kind of jobs that is paused.'),
+            (25, 'jobs_claimed_total', 'counter', 'Attempts that were begun.'),
+            (26, 'jobs_finished_total', 'counter', 'Jobs that were finished.'),
+            (27, 'jobs_failed_total', 'counter', 'Attempts that failed, or whose lease ran out.'),
+            (28, 'jobs_retried_total', 'counter', 'Of those, attempts after which the job is tried again.'),
+            (29, 'jobs_died_total', 'counter', 'Of those, attempts after which the job is dead.'),
+            (30, 'jobs_cancelled_total', 'counter', 'Jobs that were cancelled before they were done.'),
+            (31, 'jobs_released_total', 'counter', 'Jobs that were claimed and given back.'),
+            (32, 'job_run_seconds_total', 'counter', 'Time that attempts took, whatever came of them.'),
+            (33, 'job_wait_seconds_total', 'counter', 'Time that jobs waited after they were due, until they were claimed.'),
+            (34, 'schedule_active', 'gauge', '1 for a schedule that is switched on.'),
+            (35, 'schedule_runs_total', 'counter', 'Runs of a schedule.'),
+            (36, 'schedule_failures_total', 'counter', 'Runs of a schedule that failed.'),
+            (37, 'schedule_run_timestamp_seconds', 'gauge', 'When the last run of a schedule ended.'),
+            (38, 'schedule_period_seconds', 'gauge', 'How often a schedule is to run.'),
+            (39, 'schedule_run_seconds', 'gauge', 'How long the last run of a schedule took.');
     END;
 COMMENT ON FUNCTION shop.metric_families() IS 'The families of figures that rest.metrics() reports: number, name (which holdfast_ comes before), type and help, as Prometheus wants them.';
 
@@ -174,6 +203,38 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.shop_figures() IS 'Samples of the families of shop.metric_families(), what the shop knows.';
 
+CREATE FUNCTION shop.work_figures() RETURNS TABLE (name text, labels json, value numeric)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    WITH worker AS MATERIALIZED (SELECT w.kinds FROM shop.worker AS w WHERE shop.is_alive(w)),
+    kind AS MATERIALIZED (
+        SELECT k.kind, k.paused, (SELECT count(*) FROM worker AS w WHERE w.kinds @> ARRAY[k.kind]) AS workers, t.*
+        FROM shop.job_kind AS k CROSS JOIN LATERAL (
+            SELECT sum(x.jobs) FILTER (WHERE x.event = 'claim') AS claimed, sum(x.jobs) FILTER (WHERE x.event = 'finish') AS finished,
+                   sum(x.jobs) FILTER (WHERE x.event IN ('retry', 'die')) AS failed, sum(x.jobs) FILTER (WHERE x.event = 'retry') AS retried,
+                   sum(x.jobs) FILTER (WHERE x.event = 'die') AS died, sum(x.jobs) FILTER (WHERE x.event = 'cancel') AS cancelled,
+                   sum(x.jobs) FILTER (WHERE x.event = 'release') AS released,
+                   extract(epoch FROM sum(x.took) FILTER (WHERE x.event IN ('finish', 'retry', 'die'))) AS ran,
+                   extract(epoch FROM sum(x.took) FILTER (WHERE x.event = 'claim')) AS waited
+            FROM shop.job_total AS x WHERE x.kind = k.kind) AS t)
+    SELECT 'job_workers', NULL::json, count(*)::numeric FROM worker AS w
+    UNION ALL
+    SELECT f.name, json_build_object('kind', k.kind), coalesce(f.value, 0)
+    FROM kind AS k, LATERAL (VALUES
+        ('job_kind_workers', k.workers), ('job_kind_paused', k.paused::integer), ('jobs_claimed_total', k.claimed), ('jobs_finished_total', k.finished),
+        ('jobs_failed_total', k.failed), ('jobs_retried_total', k.retried), ('jobs_died_total', k.died), ('jobs_cancelled_total', k.cancelled),
+        ('jobs_released_total', k.released), ('job_run_seconds_total', k.ran), ('job_wait_seconds_total', k.waited)) AS f (name, value)
+    UNION ALL
+    SELECT f.name, json_build_object('schedule', s.name), f.value
+    FROM shop.schedule AS s JOIN shop.schedule_run AS r ON r.name = s.name, LATERAL (VALUES
+        ('schedule_active', s.active::integer), ('schedule_runs_total', r.runs), ('schedule_failures_total', r.failures),
+        ('schedule_run_timestamp_seconds', extract(epoch FROM r.last_run_at)), ('schedule_period_seconds', extract(epoch FROM s.every)),
+        ('schedule_run_seconds', extract(epoch FROM r.took))) AS f (name, value);
+END $$;
+COMMENT ON FUNCTION shop.work_figures() IS 'Samples of the families of shop.metric_families(), what is known of workers, of jobs that are done, and of schedules: tables of a few rows.';
+
 CREATE FUNCTION rest.metrics(p_actor bigint) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -183,6 +244,7 @@ BEGIN
     RETURN (
         WITH sample AS MATERIALIZED (
             SELECT e.name, e.labels, e.value FROM shop.extension_figures() AS e UNION ALL SELECT s.name, s.labels, s.value FROM shop.shop_figures() AS s
+            UNION ALL SELECT w.name, w.labels, w.value FROM shop.work_figures() AS w
         )
         SELECT ROW(200, NULL, NULL, false, json_agg(json_build_object('name', 'holdfast_' || f.name, 'type', f.type, 'help', f.help, 'samples', (
             SELECT coalesce(json_agg(json_build_object('labels', coalesce(s.labels, '{}'), 'value', s.value) ORDER BY s.labels::text), '[]')

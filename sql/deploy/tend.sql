@@ -2,6 +2,7 @@
 -- requires: account_login
 -- requires: sale_state
 -- requires: search
+-- requires: webhook
 --
 -- What the clock has to do. Nothing is wrong without it: an order is cancelled, a sale is closed and a token is void at
 -- their time; this writes it down, returns leftover stock, and makes periodic jobs.
@@ -34,33 +35,39 @@ COMMENT ON FUNCTION shop.tend(integer) IS
 'Does what the clock has to do: enqueues the periodic jobs that are due, writes down which orders have expired, returns the leftovers of closed sales, deletes void tokens; up to p_limit of each. Returns how much that was, in things and units: 0 when nothing is left to do. For anybody''s clock, once a minute or more often. Definer''s rights: the clock has none of its own. What somebody else has locked for long is left to the next time.';
 GRANT EXECUTE ON FUNCTION shop.tend(integer) TO shop_worker;
 
+CREATE FUNCTION shop.purge(p_limit integer DEFAULT 10000) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN shop.purge_tokens(p_limit) + shop.purge_deliveries(p_limit) + holdfast.purge_holds('30 days', p_limit);
+END $$;
+COMMENT ON FUNCTION shop.purge(integer) IS
+'Deletes what nobody asks for any more, up to p_limit of each: void tokens, the log of old deliveries of webhooks, holds that ended without a sale a month ago. Returns how much that was. Dead jobs and the history of the queue are forgotten by whoever tends it (tend_jobs()).';
+
+CREATE FUNCTION shop.refresh_reports() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN shop.count_words() + shop.count_bought_together();
+END $$;
+COMMENT ON FUNCTION shop.refresh_reports() IS
+'Counts how frequent words are and what is bought together, at a quiet time: it reads all orders of 90 days. Returns the number of rows.';
+
+CREATE FUNCTION shop.tend_partitions() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_jobs CONSTANT boolean := shop.tend_jobs();
+BEGIN
+    RETURN holdfast.rotate_keys() OR v_jobs;
+END $$;
+COMMENT ON FUNCTION shop.tend_partitions() IS
+'Upkeep of what is stored in parts that are dropped as a whole: the slots of the queue, and the halves of the idempotency keys. Those who claim jobs and the extension''s worker do it too; this is for when they are not there. Call it in a transaction of its own, which keeps its locks to its end. True if either was looked at.';
+
 CREATE FUNCTION shop.tend_daily() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM shop.count_words(), shop.count_bought_together();
-    PERFORM shop.close_sales(10000, true);
-    PERFORM holdfast.purge_holds('30 days', 1000000);
+    PERFORM shop.refresh_reports(), shop.close_sales(10000, true), shop.purge(1000000);
 END $$;
 COMMENT ON FUNCTION shop.tend_daily() IS
-'What is to be done once a day, at a quiet time: counts how frequent words are and what is bought together, looks once more at sales that were settled, forgets holds that ended without a sale a month ago. Reads all orders of 90 days. Definer''s rights: the clock has none of its own.';
+'What is to be done once a day, at a quiet time, for a clock that knows no schedules (shop.schedule): counts for reports and search, a look at sales that were settled, what is old. Definer''s rights: the clock has none of its own.';
 GRANT EXECUTE ON FUNCTION shop.tend_daily() TO shop_worker;
-
-CREATE FUNCTION shop.schedule_tending() RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    BEGIN
-        IF NOT EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_cron') THEN
-            EXECUTE 'CREATE EXTENSION pg_cron';
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        RAISE NOTICE 'pg_cron cannot be used here: %; let another clock call shop.tend() and shop.tend_daily(), such as the worker', SQLERRM;
-        RETURN false;
-    END;
-    EXECUTE format('SELECT %1$s(''shop.tend'', ''* * * * *'', ''SELECT shop.tend(10000)''), '
-                   '%1$s(''shop.tend_daily'', ''17 3 * * *'', ''SELECT shop.tend_daily()'')', 'cron.schedule');
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION shop.schedule_tending() IS
-'Lets pg_cron call shop.tend() every minute and shop.tend_daily() every night, in the name of its caller, who can create that extension. False, with a notice, if the server has no pg_cron or it belongs to another database.';
 
 COMMIT;

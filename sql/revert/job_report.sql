@@ -1,6 +1,7 @@
 -- Revert shop:job_report from pg
 BEGIN;
 REVOKE USAGE ON SCHEMA shop FROM pg_monitor;
+DROP VIEW shop.job_reason;
 DROP VIEW shop.job_worker;
 DROP VIEW shop.job_summary;
 DROP VIEW shop.job_throughput;

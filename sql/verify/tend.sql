@@ -1,4 +1,5 @@
 -- Verify shop:tend on pg
 BEGIN;
-SELECT has_function_privilege('shop.tend_daily()', 'EXECUTE'), has_function_privilege('shop.tend(integer)', 'EXECUTE'), has_function_privilege('shop.schedule_tending()', 'EXECUTE');
+SELECT 'shop.purge(integer)'::regprocedure, 'shop.refresh_reports()'::regprocedure, 'shop.tend_partitions()'::regprocedure;
+SELECT 1 / has_function_privilege('shop_worker', f, 'EXECUTE')::integer FROM unnest(ARRAY['shop.tend(integer)', 'shop.tend_daily()']) AS f;
 ROLLBACK;

@@ -182,6 +182,19 @@ page = os.path.join(STATIC, "index.html")
 subprocess.run([*RUNAS, "sh", "-c", f"echo '<p>shop' >{page}"], check=True)
 home = client.get("/")
 t.equal((home.status, home.body, home.headers["content-type"]), (200, b"<p>shop\n", "text/html"), "files are served beside the application")
+# Pictures.
+MEDIA, NAME = os.environ["HF_MEDIA"], "ab/" + "ab" * 32
+subprocess.run([*RUNAS, "sh", "-c", f"mkdir {MEDIA}/ab && for e in webp jpg png html; do echo $e >{MEDIA}/{NAME}.$e; done; echo x >{MEDIA}/.1.1; echo x >{MEDIA}/x.png"], check=True)
+for ending, kind in (("webp", "image/webp"), ("jpg", "image/jpeg"), ("png", "image/png")):
+    seen = client.get(f"/media/{NAME}.{ending}")
+    t.equal((seen.status, seen.body, *(seen.headers.get(name) for name in ("content-type", "cache-control", "x-content-type-options"))),
+            (200, ending.encode() + b"\n", kind, "public, max-age=31536000, immutable", "nosniff"), f"a {ending} is served, to be kept for ever")
+t.equal(client.request("HEAD", f"/media/{NAME}.png").status, 200, "HEAD as well")
+for claim, path in (("the directory", ""), ("one in it", "ab/"), ("a draft", ".1.1"), ("another name", "x.png"), ("another type", NAME + ".html"), ("what is not there", "cd/" + "cd" * 32 + ".png"),
+                    ("a path that leads out", "ab/..%2f..%2f" + "ab" * 30 + ".png")):
+    seen = client.get("/media/" + path)
+    t.ok(seen.status == 404 and seen.code == "not_found" and "immutable" not in seen.headers.get("cache-control", ""), f"{claim} is not there", seen, seen.headers)
+t.equal([client.request(method, f"/media/{NAME}.png", raw=b"").status for method in ("PUT", "POST", "DELETE", "PATCH")], [405] * 4, "and nobody changes anything")
 head = client.get("/v1/categories").headers
 t.equal((head.get("x-content-type-options"), head.get("x-frame-options"), head.get("referrer-policy"), head.get("server")),
         ("nosniff", "DENY", "no-referrer", "nginx"), "answers are not sniffed, framed or referred to, and tell no version")
@@ -201,6 +214,11 @@ t.equal(client.get("/v1/categories").status, 200, "and other addresses are not")
 for s in open_connections:
     s.close()
 
+# Every route is there under its own name.
+paths = [re.sub(r"{[a-z_]+}", "1", path) for path in client.get("/openapi.json").json()["paths"]]
+moved = [path for path in paths if client.get(path).status in (301, 302, 307, 308)]
+t.ok(len(paths) > 40 and not moved, "no route is answered with another place to go", moved)
+
 # The log.
 client.request("PUT", "/v1/password-resets/12.secret-token", {"password": "secret-password"})
 client.get("/v1/search?q=secret-query", headers={"Authorization": "Bearer secret-bearer"})
@@ -208,4 +226,4 @@ time.sleep(0.3)
 text = open(ACCESS).read()
 lines = [json.loads(line) for line in text.splitlines()]
 t.ok({"/v1/password-resets/-", "/v1/search"} <= {line["path"] for line in lines}, "each request is a line of JSON")
-t.ok("secret" not in text and "secret-token" not in open(LOG).read(), "without query, token or body")
+t.ok(not re.search("secret-(token|password|query|bearer)", text + open(LOG).read()), "without query, token or body")

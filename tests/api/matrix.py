@@ -24,7 +24,7 @@ VERDICTS["nobody yet, not even who is suspended"] = {**VERDICTS["nobody yet"], "
 VERDICTS["nobody at all"] = {actor: 401 if actor == "stranger" else 404 for actor in VERDICTS["anyone"]}
 # What a function demands, the table must demand as well.
 DEMANDS = {"ANYONE": {"anyone", "visitor"}, "OPERATOR": {"anyone"}, "USER": {"user", "newcomer", "party", "buyer", "somebody"},
-           "MERCHANT": {"merchant", "seller", "maker", "shipper", "drafter"}, "ADMIN": {"admin"}}
+           "MERCHANT": {"merchant", "seller", "maker", "shipper", "drafter", "keeper"}, "ADMIN": {"admin"}}
 STRANGER = "stranger"  # to the tests of the shop: an account that is none; here: a token that is none
 ID = re.compile(r"(?<=/)(\d{10,}|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")
 
@@ -94,7 +94,7 @@ made = {name: f(w) for name, _, _, f in everything}
 settle()
 
 # Who is suspended, with a token from before: all at once, each as the owner that the thing has.
-OWNERS = {"admin": "root", "merchant": "mark", "seller": "mark", "maker": "mark", "shipper": "mark", "drafter": "mark", "drafter, reading": "mark", "draft's merchant": "mark"}
+OWNERS = {"admin": "root", "merchant": "mark", "seller": "mark", "maker": "mark", "shipper": "mark", "drafter": "mark", "keeper": "mark", "drafter, reading": "mark", "draft's merchant": "mark"}
 ids = ", ".join(str(w.people[name].id) for name in ("olga", "mark", "root"))
 psql(f"UPDATE shop.account SET suspended_at = clock_timestamp() WHERE id IN ({ids})")
 before = digest("uploads")

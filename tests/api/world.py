@@ -14,7 +14,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 ANY = {"If-Match": "*"}
 PICTURE = {"raw": b"\x89PNG\r\n\x1a\n" + bytes(64), "headers": {"Content-Type": "image/png"}}
 # What the clock and readers write, and a count that the application tells of when it has time.
-NOT_CONTENT = "'shop.job_log', 'shop.sale_counter', '_holdfast.cache_generation'"
+NOT_CONTENT = "'shop.job_log', 'shop.job_total', 'shop.job_slot', 'shop.worker', 'shop.schedule_run', 'shop.sale_counter', '_holdfast.cache_generation'"
 
 
 def read(name):
@@ -141,6 +141,25 @@ class World:
             psql(f"SELECT shop.cancel_job('{job}')")
         return job
 
+    def new_endpoint(self):
+        """An endpoint of Mark's; of earlier ones the last are kept, for there may be ten."""
+        self.few_endpoints()
+        body = {"url": "https://example.org/hook", "events": ["order.placed", "sale.ended"]}
+        return self.made(self.mark.post("/v1/webhook-endpoints", body))["id"]
+
+    def few_endpoints(self):
+        psql(f"""UPDATE shop.webhook_endpoint AS e SET deleted_at = clock_timestamp() WHERE e.deleted_at IS NULL AND e.merchant_id = {self.mark.merchant_id}
+            AND e.id NOT IN (SELECT n.id FROM shop.webhook_endpoint AS n WHERE n.merchant_id = e.merchant_id ORDER BY n.id DESC LIMIT 8)""")
+
+    def new_delivery(self):
+        """The path of a delivery."""
+        path = f"/v1/webhook-endpoints/{self.new_endpoint()}"
+        return f"{path}/deliveries/{self.made(self.mark.post(path + '/test'))['id']}"
+
+    def new_hook(self):
+        self.few_endpoints()
+        return {"url": "https://example.org/other", "events": ["order.paid", "stock.low"], "description": "Shelf", "low_stock_threshold": 3}
+
     def new_reset(self):
         """The token of a link to reset the password of somebody."""
         if not hasattr(self, "forgetful"):
@@ -219,7 +238,24 @@ CALLS = {
     ("GET", "/v1/sales/{id}/events"): lambda w: call(f"/v1/sales/{w.new_sale('closed')}/events"),
     ("POST", "/v1/sales/{id}/tickets"): lambda w: call(f"/v1/sales/{w.new_sale()}/tickets"),
     ("POST", "/v1/sales/{id}/purchases"): lambda w: call(f"/v1/sales/{w.new_sale()}/purchases", {"ticket": "x", "quantity": 1}, key()),
+    ("POST", "/v1/webhook-endpoints"): lambda w: call("/v1/webhook-endpoints", w.new_hook()),
+    ("GET", "/v1/webhook-endpoints"): lambda w: call("/v1/webhook-endpoints?limit=10"),
+    ("GET", "/v1/webhook-endpoints/{id}"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}"),
+    ("PATCH", "/v1/webhook-endpoints/{id}"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}", {"events": ["sale.ended"], "enabled": False}, ANY),
+    ("DELETE", "/v1/webhook-endpoints/{id}"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}", None, ANY),
+    ("POST", "/v1/webhook-endpoints/{id}/rotate-secret"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}/rotate-secret"),
+    ("POST", "/v1/webhook-endpoints/{id}/test"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}/test"),
+    ("GET", "/v1/webhook-endpoints/{id}/deliveries"): lambda w: call(f"/v1/webhook-endpoints/{w.new_endpoint()}/deliveries?state=pending&limit=10"),
+    ("GET", "/v1/webhook-endpoints/{id}/deliveries/{delivery}"): lambda w: call(w.new_delivery()),
+    ("POST", "/v1/webhook-endpoints/{id}/deliveries/{delivery}/redeliver"): lambda w: call(w.new_delivery() + "/redeliver"),
     ("GET", "/v1/admin/jobs"): lambda w: call("/v1/admin/jobs?state=dead&kind=order_shipped&limit=10"),
+    ("GET", "/v1/admin/jobs/{id}"): lambda w: call(f"/v1/admin/jobs/{w.new_job()}"),
+    ("GET", "/v1/admin/job-kinds"): lambda w: call("/v1/admin/job-kinds"),
+    ("PATCH", "/v1/admin/job-kinds/{kind}"): lambda w: call("/v1/admin/job-kinds/noop", {"attempts": 4}),
+    ("POST", "/v1/admin/job-kinds/{kind}/retry-dead"): lambda w: call("/v1/admin/job-kinds/noop/retry-dead", {"limit": 10}),
+    ("GET", "/v1/admin/schedules"): lambda w: call("/v1/admin/schedules"),
+    ("PATCH", "/v1/admin/schedules/{name}"): lambda w: call("/v1/admin/schedules/sales", {"active": True}),
+    ("POST", "/v1/admin/schedules/{name}/run"): lambda w: call("/v1/admin/schedules/sales/run"),
     ("POST", "/v1/admin/jobs/{id}/retry"): lambda w: call(f"/v1/admin/jobs/{w.new_job(dead=True)}/retry"),
     ("POST", "/v1/admin/jobs/{id}/cancel"): lambda w: call(f"/v1/admin/jobs/{w.new_job()}/cancel"),
     ("GET", "/v1/admin/locks"): lambda w: call("/v1/admin/locks"),

@@ -1,6 +1,6 @@
 -- GET /v1/admin/jobs, and what an admin can do about a job.
 \ir include/begin.sql
-SELECT plan(44);
+SELECT plan(74);
 DELETE FROM shop.job_log;
 INSERT INTO shop.job_kind (kind, lease) VALUES ('test', '10 min'), ('other', '10 min');
 SELECT person('root', '{user,admin}') AS root, person('eve') AS eve, merchant('mallory') AS mallory \gset
@@ -72,6 +72,58 @@ SELECT refuses('SELECT rest.admin_job_retry(root(), gen_random_uuid())', 'HS004'
 SELECT refuses('SELECT rest.admin_job_cancel(root(), gen_random_uuid())', 'HS004', 'or cancelled');
 SELECT refuses('SELECT rest.admin_job_cancel(root(), NULL)', 'HS004', 'none is none');
 SELECT refuses($$SELECT rest.admin_job_cancel(root(), 'x'::text::uuid)$$, '22P02', 'what is no id cannot be read');
+
+-- One job.
+SELECT shop.enqueue('other', '{"token": "secret", "n": 1}', 'looked at', NULL, 9) AS job \gset
+UPDATE shop.job_kind SET backoff = '1 h' WHERE kind = 'other';
+CREATE TABLE attempt AS SELECT * FROM shop.claim_jobs('w', '{other}', 1);
+SELECT is((SELECT (status, body ->> 'id', body ->> 'state', body ->> 'worker', body ->> 'payload', body ->> 'failures', (body ->> 'running_seconds')::numeric < 60)::text FROM rest.admin_job_get(root(), :'job')),
+    format('(200,%s,running,w,"{""n"": 1}",[],t)', :'job'), 'an admin looks at one job: what it is about, but for the secret');
+SELECT count(*) FROM shop.fail_jobs((SELECT lease FROM attempt), ARRAY(SELECT id FROM attempt), '{451 try again}') \g /dev/null
+SELECT is((SELECT (body ->> 'state', body ->> 'error', body #>> '{failures,0,attempt}', body #>> '{failures,0,worker}', body #>> '{failures,0,error}', body #>> '{failures,0,ended_at}' ~ 'Z$', body ->> 'running_seconds')::text
+    FROM rest.admin_job_get(root(), :'job')), '(retrying,"451 try again",1,w,"451 try again",t,)', 'and how it went');
+SELECT is((SELECT (f ->> 'kind', f ->> 'error', f ->> 'jobs', f ->> 'dead', f ->> 'last_at' IS NOT NULL)::text FROM json_array_elements(jobs() -> 'monitor' -> 'failures') AS f WHERE f ->> 'error' ~ '451'),
+    '(other,"451 try again",1,0,t)', 'reasons are counted');
+SELECT is((SELECT (status, body ->> 'state')::text FROM rest.admin_job_retry(root(), :'job')), '(200,waiting)', 'it is tried again at once');
+SELECT shop.cancel_job(:'job') \g /dev/null
+SELECT is((SELECT (body ->> 'state', body ->> 'payload', json_array_length(body -> 'failures'))::text FROM rest.admin_job_get(root(), :'job')), '(cancelled,"{""n"": 1}",1)', 'one that was cancelled is still there');
+SELECT is((SELECT count(*) FROM json_array_elements(jobs() -> 'monitor' -> 'failures') AS f WHERE f ->> 'error' ~ '451'), 0::bigint, 'but has not failed');
+SELECT refuses('SELECT rest.admin_job_get(root(), gen_random_uuid())', 'HS004', 'there must be such a job to be looked at');
+SELECT refuses(format('SELECT rest.admin_job_get(eve(), %L)', :'job'), 'HS003', 'it is for admins');
+
+-- Kinds.
+CREATE FUNCTION kind(p_kind text) RETURNS text LANGUAGE sql AS $$
+    SELECT (k ->> 'paused', k ->> 'concurrency', k ->> 'attempts', k ->> 'waiting', k ->> 'dead', k ->> 'workers')::text
+    FROM rest.admin_job_kinds(root()) AS r, json_array_elements(r.body -> 'items') AS k WHERE k ->> 'kind' = p_kind
+$$;
+UPDATE shop.job SET due_at = clock_timestamp() - interval '1 min' WHERE kind = 'test';
+SELECT count(*) AS waiting FROM shop.job WHERE kind = 'test' \gset
+SELECT is((SELECT json_array_length(body -> 'items') FROM rest.admin_job_kinds(root())), (SELECT count(*)::integer FROM shop.job_kind), 'kinds are listed');
+SELECT is(kind('test'), format('(false,,10,%s,0,0)', :waiting), 'with settings and figures');
+SELECT is((SELECT (status, body ->> 'kind', body ->> 'paused')::text FROM rest.admin_job_kind_update(root(), 'test', '{"paused": true}')), '(200,test,true)', 'one is paused');
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 100)), 0::bigint, 'and not done');
+SELECT isnt(shop.enqueue('test', '{}'), NULL, 'but taken in');
+SELECT is((rest.admin_job_kind_update(root(), 'test', '{"paused": false, "concurrency": 2, "attempts": 1}')).status, 200, 'it goes on');
+SELECT is(kind('test'), format('(false,2,1,%s,0,0)', :waiting + 1), 'with limits');
+CREATE TABLE limited AS SELECT * FROM shop.claim_jobs('w', '{test}', 100);
+SELECT is((SELECT count(*) FROM limited), 2::bigint, 'which hold');
+SELECT is((SELECT (body ->> 'concurrency', body ->> 'attempts')::text FROM rest.admin_job_kind_update(root(), 'test', '{"concurrency": null}')), '(,1)', 'null takes one away');
+SELECT is((SELECT count(*) FROM shop.fail_jobs((SELECT lease FROM limited LIMIT 1), ARRAY(SELECT id FROM limited), '{"no route","no route"}')), 2::bigint, 'after the only attempt they are dead');
+
+-- All that are dead.
+SELECT shop.enqueue('test', '{}', 'twice') \g /dev/null
+UPDATE shop.job_dead SET key = 'twice' WHERE id = (SELECT min(id::text)::uuid FROM limited);
+SELECT is((SELECT body::text FROM rest.admin_job_kind_retry(root(), 'test', '{}')), '{"retried" : 1, "passed_over" : 1, "dead" : 1}', 'the dead ones of a kind are sent again, but for one whose key is taken');
+SELECT is((SELECT (body ->> 'state', json_array_length(body -> 'failures'))::text FROM rest.admin_job_get(root(), (SELECT max(id::text)::uuid FROM limited))), '(waiting,1)', 'they wait to be done');
+SELECT is((SELECT body::text FROM rest.admin_job_kind_retry(root(), 'test', NULL)), '{"retried" : 0, "passed_over" : 1, "dead" : 1}', 'which stays');
+DELETE FROM shop.job WHERE key = 'twice';
+SELECT is((SELECT body::text FROM rest.admin_job_kind_retry(root(), 'test', '{"limit": 1}')), '{"retried" : 1, "passed_over" : 0, "dead" : 0}', 'until the key is free');
+SELECT refuses(format('SELECT rest.admin_job_kind_update(root(), %L, %L)', k, b), c, format('%s of %s is refused', b, k), p)
+FROM (VALUES ('nothing', '{}', 'HS004', ''), ('test', '{"paused": null}', 'HS010', '/paused'), ('test', '{"attempts": 0}', 'HS014', '/attempts'), ('test', '{"concurrency": -1}', 'HS014', '/concurrency'),
+    ('test', '{"lease": 1}', 'HS009', '/lease')) AS v (k, b, c, p);
+SELECT refuses($$SELECT rest.admin_job_kind_retry(root(), 'nothing', '{}')$$, 'HS004', 'nothing is sent of a kind that there is not');
+SELECT refuses($$SELECT rest.admin_job_kind_retry(root(), 'test', '{"limit": 1001}')$$, 'HS014', 'nor too much at once', '/limit');
+SELECT refuses($$SELECT rest.admin_job_kinds(eve())$$, 'HS003', 'kinds are for admins');
 
 -- Bad input.
 SELECT refuses(format('SELECT rest.admin_jobs(root(), %L)', q), c, format('%s is refused', left(q, 40)), p)

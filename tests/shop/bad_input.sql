@@ -74,7 +74,7 @@ END $$;
 -- The actor is an argument as well: others than him are for privileges.sql.
 INSERT INTO argument
 SELECT r.name, 0, p.proargnames[1], p.proargtypes[0], actor(r.name, CASE WHEN r.who IN ('user', 'buyer', 'party') THEN thing('olga') WHEN r.who = 'newcomer' THEN thing('otto')
-    WHEN r.who = 'admin' THEN thing('root') WHEN r.who IN ('merchant', 'seller', 'maker', 'shipper', 'drafter') THEN thing('mark') END)
+    WHEN r.who = 'admin' THEN thing('root') WHEN r.who IN ('merchant', 'seller', 'maker', 'shipper', 'drafter', 'keeper') THEN thing('mark') END)
 FROM route AS r JOIN pg_proc AS p ON p.proname = r.name AND p.pronamespace = 'rest'::regnamespace;
 
 -- All calls of a route, and what became of them.

@@ -8,16 +8,21 @@ use Crash;
 use Test::More;
 
 stack('--fast', '--conf', 'shared_preload_libraries=holdfast,pg_cron', '--conf', 'cron.database_name=holdfast_test');
-plan tests => 7;
+plan tests => 15;
 my $root = "$FindBin::Bin/../..";
 my $deployed = `"$root/tools/deploy" 2>&1`;
 die $deployed if $?;
 
 is(sql('SELECT shop.schedule_tending()'), 't', 'pg_cron takes the work');
 is(sql('SELECT shop.schedule_tending()'), 't', 'asking again');
-is(sql('SELECT schedule, command, database, active FROM cron.job ORDER BY jobname'), "* * * * *|SELECT shop.tend(10000)|holdfast_test|t\n17 3 * * *|SELECT shop.tend_daily()|holdfast_test|t",
-	'makes no second entry');
-is(sql_status($_), '00000', 'what it calls works') foreach split(/\n/, sql('SELECT command FROM cron.job'));
+is(sql('SELECT jobname, schedule, database, active FROM cron.job ORDER BY jobname'), join("\n",
+	'shop.cron_history|47 3 * * *|holdfast_test|t', 'shop.expiry_mail|* * * * *|holdfast_test|t', 'shop.low_stock|* * * * *|holdfast_test|t',
+	'shop.partitions|0-59/10 * * * *|holdfast_test|t', 'shop.purge|27 * * * *|holdfast_test|t', 'shop.reports|17 3 * * *|holdfast_test|t',
+	'shop.sales|37 3 * * *|holdfast_test|t', 'shop.tend|* * * * *|holdfast_test|t'), 'makes no second entry');
+is(sql_status($_), '00000', "$_ works") foreach split(/\n/, sql('SELECT command FROM cron.job ORDER BY jobname'));
+is(sql('SELECT count(*) FROM shop.schedule_run WHERE runs = 1 AND failures = 0'), '7', 'each has run');
+sql(q{UPDATE shop.schedule SET every = '1 min', at = '0', command = 'shop.close_sales(1)' WHERE name = 'sales'; DELETE FROM shop.schedule WHERE name = 'reports'; SELECT shop.schedule_tending()});
+is(sql(q{SELECT jobname, schedule FROM cron.job WHERE jobname IN ('shop.sales', 'shop.reports')}), 'shop.sales|* * * * *', 'what was changed is changed there, what was taken away is gone');
 my $reverted = `cd "$root/sql" && sqitch revert -y --to sale_purchase db:pg:holdfast_test 2>&1`;
 is($?, 0, 'the shop is reverted') or diag($reverted);
 is(sql('SELECT count(*) FROM cron.job'), '0', 'and the clock is left without work');

@@ -2,6 +2,7 @@
 \ir include/begin.sql
 SELECT plan(13);
 INSERT INTO shop.job_kind (kind) VALUES ('test');
+DELETE FROM shop.job_periodic;
 INSERT INTO shop.job_periodic (name, every, kind, payload, priority, next_at) VALUES
     ('hourly', '1 h', 'test', '{"n": 1}', 2, clock_timestamp() - interval '150 min'), ('later', '1 day', 'test', '{}', 0, clock_timestamp() + interval '1 h');
 CREATE TEMPORARY TABLE first AS SELECT next_at FROM shop.job_periodic WHERE name = 'hourly';

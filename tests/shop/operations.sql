@@ -30,7 +30,7 @@ SELECT is(ready('version', 'server'), current_setting('server_version_num')::int
 SELECT is(ready('invalidation', 'state'), (SELECT state FROM holdfast.cache_status), 'invalidation is in the state that it is in');
 SELECT is((SELECT body::text ~ '"lag_ms" : [0-9.]+, "backlog" : [0-9]+' FROM rest.ready(NULL)), true, 'behind by so much');
 SELECT is((SELECT body ->> 'jobs' FROM rest.ready(NULL)), '{"waiting" : 0, "running" : 0, "dead" : 0, "oldest_waiting_seconds" : null}', 'nothing is to be done');
-SELECT is((SELECT body ->> 'worker' FROM rest.ready(NULL)), '{"alive" : false, "seen_at" : null}', 'and nobody is there to do it');
+SELECT is((SELECT body ->> 'worker' FROM rest.ready(NULL)), '{"alive" : false, "seen_at" : null, "workers" : 0}', 'and nobody is there to do it');
 SAVEPOINT read_only;
 SET LOCAL transaction_read_only = on;
 SELECT is(ready('database'), 'read_only', 'a database that cannot be written to says so');
@@ -75,7 +75,7 @@ SELECT is((SELECT string_agg(DISTINCT f ->> 'type', ' ') FROM rest.metrics(NULL)
     WHERE (f ->> 'name' ~ '_total$') <> (f ->> 'type' = 'counter') OR f ->> 'name' !~ '^holdfast_[a-z_]+$' OR f ->> 'help' !~ '\.$' OR f ->> 'type' NOT IN ('counter', 'gauge')), NULL,
     'families are named as Prometheus wants it');
 SELECT is((SELECT count(*) FROM rest.metrics(NULL) AS r, json_array_elements(r.body) AS f), (SELECT count(*) FROM shop.metric_families()), 'all of them are there');
-SELECT is((SELECT string_agg(DISTINCT x.name, ' ') FROM (SELECT name FROM shop.extension_figures() UNION ALL SELECT name FROM shop.shop_figures()) AS x
+SELECT is((SELECT string_agg(DISTINCT x.name, ' ') FROM (SELECT name FROM shop.extension_figures() UNION ALL SELECT name FROM shop.shop_figures() UNION ALL SELECT name FROM shop.work_figures()) AS x
     WHERE x.name NOT IN (SELECT name FROM shop.metric_families())), NULL, 'and there is no figure of another');
 SELECT is((SELECT string_agg(json_typeof(s -> 'value') || ' ' || json_typeof(s -> 'labels'), ' ') FROM rest.metrics(NULL) AS r, json_array_elements(r.body) AS f, json_array_elements(f -> 'samples') AS s
     WHERE json_typeof(s -> 'value') <> 'number' OR json_typeof(s -> 'labels') <> 'object'), NULL, 'a sample is a number with labels');

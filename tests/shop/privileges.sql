@@ -37,7 +37,8 @@ CREATE FUNCTION wanted(p_role text, p_schema text, p_name text) RETURNS boolean 
         WHEN p_role = 'shop_worker' AND p_schema = 'holdfast' THEN p_name IN ('claim_calls', 'record_results', 'simulate_provider')
         WHEN p_role = 'shop_worker' THEN p_schema = 'shop' AND p_name IN (
             'claim_jobs', 'heartbeat_jobs', 'finish_jobs', 'fail_jobs', 'release_jobs', 'run_periodic', 'tend', 'tend_daily',
-            'account_contact', 'finish_avatar', 'purge_tokens', 'set_image', 'refuse_image')
+            'beat', 'run_schedule', 'run_schedules',
+            'relay_jobs', 'delivery_details', 'record_deliveries', 'mail_details', 'purge_tokens', 'image_details', 'finish_images', 'sweep_details', 'finish_sweeps')
         ELSE false END
 $$;
 SELECT is(string_agg(m.function::text, ', ' ORDER BY m.function::text), NULL, format('%s may execute what it is meant to in %s, and nothing else', m.role, m.schema))
@@ -108,13 +109,14 @@ FROM (VALUES
     ('buyer',       '{401,401,403,404,2,404,403,403}'),
     ('shipper',     '{401,401,403,404,403,404,2,2}'),
     ('drafter',     '{401,401,403,404,404,404,2,2}'),
+    ('keeper',      '{401,401,403,403,403,404,2,403}'),
     ('admin',       '{401,401,403,403,403,403,403,2}')) AS w (who, expected),
     unnest(ARRAY['nobody', 'stranger', 'suspended', 'otto', 'olga', 'mia', 'mark', 'root'], w.expected) AS a (actor, status);
 
 CREATE FUNCTION try(p_route route, p_actor text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_actor CONSTANT text := CASE p_actor WHEN 'nobody' THEN NULL WHEN 'stranger' THEN '4711' WHEN 'suspended'
-        THEN thing(CASE WHEN p_route.who = 'admin' THEN 'root' WHEN p_route.who IN ('merchant', 'seller', 'maker', 'shipper', 'drafter') THEN 'mark' ELSE 'olga' END) ELSE thing(p_actor) END;
+        THEN thing(CASE WHEN p_route.who = 'admin' THEN 'root' WHEN p_route.who IN ('merchant', 'seller', 'maker', 'shipper', 'drafter', 'keeper') THEN 'mark' ELSE 'olga' END) ELSE thing(p_actor) END;
     v_call record;
 BEGIN
     IF p_actor = 'suspended' THEN

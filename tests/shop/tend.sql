@@ -1,6 +1,7 @@
 -- shop.tend(): what the clock has to do is written down, and nothing else.
 \ir include/begin.sql
 SELECT plan(11);
+DELETE FROM shop.job_periodic;
 
 CREATE TEMP TABLE placed AS
 SELECT n, (rest.order_place(person('ann'), 'tend-order-' || n, jsonb_build_object('items', jsonb_build_array(jsonb_build_object('sku_id', sku('mark', 'T')::text, 'quantity', n))))).body ->> 'id' AS id

@@ -21,6 +21,7 @@ HfConfig hf_config;
 
 static const HfSetting settings[] = {
 	{"batch", HF_KIND_NUMBER, AT(batch), "100", 1, 1000},
+	{"clock", HF_KIND_SWITCH, AT(clock), "off", 0, 0},
 	{"database", HF_KIND_TEXT, AT(database), NULL, 0, 0},
 	{"database_timeout", HF_KIND_TIME, AT(database_timeout), "10s", 100, 600 * HF_SECOND},
 	{"drain_timeout", HF_KIND_TIME, AT(drain_timeout), "10s", 0, 600 * HF_SECOND},
@@ -56,6 +57,8 @@ static const HfSetting settings[] = {
 /* Of each provider: provider.NAME.calls and so on. */
 static const HfSetting provider_settings[] = {
 	{"calls", HF_KIND_NUMBER, OF(calls), "32", 1, 1000},
+	{"protocol", HF_KIND_TEXT, OF(protocol), "holdfast", 0, 0},
+	{"search_delay", HF_KIND_TIME, OF(search_delay), "1h", 0, HF_DAY},
 	{"secret_file", HF_KIND_TEXT, OF(secret_file), "", 0, 0},
 	{"timeout", HF_KIND_TIME, OF(timeout), "15s", 10, 3600 * HF_SECOND},
 	{"url", HF_KIND_TEXT, OF(url), NULL, 0, 0},

@@ -17,9 +17,11 @@ typedef struct HfProviderConfig
 {
 	char *name;
 	char *url;
-	char *secret_file; /* empty: none */
-	unsigned timeout;  /* milliseconds, as all times */
-	unsigned calls;	   /* at a time */
+	char *protocol;		   /* holdfast or stripe */
+	char *secret_file;	   /* empty: none */
+	unsigned timeout;	   /* milliseconds, as all times */
+	unsigned calls;		   /* at a time */
+	unsigned search_delay; /* how long a call may be missing in what stripe's search finds */
 } HfProviderConfig;
 
 typedef struct HfConfig
@@ -35,7 +37,8 @@ typedef struct HfConfig
 	unsigned lease;
 	unsigned poll_interval;
 
-	bool jobs; /* whether jobs of the queue are done */
+	bool clock; /* whether it runs what the database has due */
+	bool jobs;	/* whether jobs of the queue are done */
 
 	char *mail_server;	/* URL; empty: none */
 	char *mail_spool;	/* directory; empty: none */

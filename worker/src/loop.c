@@ -17,6 +17,7 @@
 #include "job.h"
 #include "log.h"
 #include "part.h"
+#include "post.h"
 #include "transfer.h"
 
 #include <poll.h>
@@ -28,7 +29,8 @@
 #define LAST_WORD	2000 /* milliseconds to record what was cut short */
 #define SOCKETS_MAX 96	 /* what the parts wait for, beside libcurl's */
 
-static const HfPart *const parts[] = {&hf_claim_part, &hf_job_part, &hf_image_part, &hf_beat_part};
+static const HfPart *const parts[] = {&hf_claim_part, &hf_job_part, &hf_image_part, &hf_post_part,
+									  &hf_beat_part};
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

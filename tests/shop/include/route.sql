@@ -54,10 +54,14 @@ INSERT INTO thing VALUES ('webhook', '{"type": "call.succeeded", "data": {"key":
 INSERT INTO thing SELECT 'signature', holdfast.sign_webhook('standard', secret, convert_to(thing('webhook'), 'UTF8'), 'evt_1', thing('now')::bigint)
 FROM _holdfast.webhook_secret WHERE provider = 'simulated' LIMIT 1;
 
+-- Where Mark wants to be told of what, and a delivery.
+INSERT INTO thing SELECT 'endpoint', (rest.webhook_endpoint_create(thing('mark')::bigint, '{"url": "https://example.org/hook", "events": ["order.placed"]}')).body ->> 'id';
+INSERT INTO thing SELECT 'delivery', (rest.webhook_endpoint_test(thing('mark')::bigint, thing('endpoint')::bigint)).body ->> 'id';
+
 -- who: anyone; user: whoever is logged in; merchant: who is one; admin; application: the web
 -- application itself, as nobody; visitor: anyone, but for whoever is suspended; newcomer: who is no merchant yet. Or those whose thing it
--- is. In public, seller: Mark, and an admin in his place; maker: Mark alone. And where nobody else may learn that it is there, buyer: Olga,
--- shipper: Mark or an admin, party: all three; drafter: Mark or an admin, of what Olga does not know either.
+-- is. In public, seller: Mark, and an admin in his place; maker: Mark alone. And where nobody else may learn that it is there, keeper: Mark alone; buyer: Olga,
+-- shipper: Mark or an admin, party: all three; keeper: Mark alone; drafter: Mark or an admin, of what Olga does not know either.
 CREATE TEMPORARY TABLE route (
     name text PRIMARY KEY,
     who  text NOT NULL,
@@ -118,6 +122,13 @@ INSERT INTO route VALUES
     ('sku_receive', 'seller', ARRAY[$$thing('sku')$$, $$'key-0001'$$, $$'{"quantity": 10, "reference": "delivery note 1"}'$$]),
     ('sku_adjust', 'seller', ARRAY[$$thing('sku')$$, $$'key-0001'$$, $$'{"delta": -1, "reason": "broken"}'$$]),
     ('admin_jobs', 'admin', ARRAY[$$'{"state": "dead", "kind": "order_shipped", "limit": "10"}'$$]),
+    ('admin_job_get', 'admin', ARRAY[$$thing('job')$$]),
+    ('admin_job_kinds', 'admin', '{}'),
+    ('admin_job_kind_update', 'admin', ARRAY[$$'order_shipped'$$, $$'{"paused": true, "attempts": 3, "concurrency": 2}'$$]),
+    ('admin_job_kind_retry', 'admin', ARRAY[$$'order_shipped'$$, $$'{"limit": 10}'$$]),
+    ('admin_schedules', 'admin', '{}'),
+    ('admin_schedule_update', 'admin', ARRAY[$$'tend'$$, $$'{"active": true}'$$]),
+    ('admin_schedule_run', 'admin', ARRAY[$$'sales'$$]),
     ('admin_job_retry', 'admin', ARRAY[$$thing('dead job')$$]),
     ('admin_job_cancel', 'admin', ARRAY[$$thing('job')$$]),
     ('admin_locks', 'admin', '{}'),
@@ -134,6 +145,16 @@ INSERT INTO route VALUES
     ('sale_close', 'seller', ARRAY[$$thing('sale')$$]),
     ('sale_purchase', 'user', ARRAY[$$thing('sale')$$, $$'key-0001'$$, $$'{"ticket": "x", "quantity": 1}'$$]),
     ('sale_purchase_batch', 'user', ARRAY[$$'{key-0001}'$$, $$ARRAY[thing('sale')]$$, $$'{1}'$$]),
+    ('webhook_endpoint_create', 'merchant', ARRAY[$$'{"url": "https://example.org/other?x=1", "events": ["order.paid", "stock.low"], "description": "Shelf", "low_stock_threshold": 3}'$$]),
+    ('webhook_endpoint_list', 'merchant', ARRAY[$$'{"limit": "10"}'$$]),
+    ('webhook_endpoint_get', 'keeper', ARRAY[$$thing('endpoint')$$]),
+    ('webhook_endpoint_update', 'keeper', ARRAY[$$thing('endpoint')$$, $$'{"url": "https://example.org/new", "events": ["sale.ended"], "description": "", "enabled": false, "low_stock_threshold": 0}'$$, $$'*'$$]),
+    ('webhook_endpoint_delete', 'keeper', ARRAY[$$thing('endpoint')$$, $$'*'$$]),
+    ('webhook_endpoint_rotate_secret', 'keeper', ARRAY[$$thing('endpoint')$$]),
+    ('webhook_endpoint_test', 'keeper', ARRAY[$$thing('endpoint')$$]),
+    ('webhook_delivery_list', 'keeper', ARRAY[$$thing('endpoint')$$, $$'{"state": "pending", "limit": "10"}'$$]),
+    ('webhook_delivery_get', 'keeper', ARRAY[$$thing('endpoint')$$, $$thing('delivery')$$]),
+    ('webhook_delivery_redeliver', 'keeper', ARRAY[$$thing('endpoint')$$, $$thing('delivery')$$]),
     ('ready', 'application', '{}'),
     ('metrics', 'application', '{}'),
     ('refusals_note', 'application', ARRAY[$$ARRAY[thing('sku')]$$, $$'{3}'$$]),
