@@ -62,9 +62,9 @@ describe_work(void)
 		json_array_append_new(work,
 							  json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:b}", "label", kind->label,
 										"kinds", names_of(kind->kinds), "most", (int) kind->most,
-										"running", (int) kind->running, "finished",
+										"running", (int) kind->pace.held, "finished",
 										(json_int_t) kind->finished, "failed",
-										(json_int_t) kind->failed, "away", kind->away_ms > 0));
+										(json_int_t) kind->failed, "away", kind->pace.away_ms > 0));
 	if (hf_config.simulated || hf_config.providers > 0)
 		json_array_append_new(work,
 							  json_pack("{s:s, s:[], s:i}", "label", "provider calls", "kinds",

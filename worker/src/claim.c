@@ -2,23 +2,19 @@
  * claim.c
  *		Claims due calls from the database, has them made, and records what has come of them.
  *
- * A source is a provider whose calls are due in the database.  Each is looked at over and over: at
- * once while there is more than was taken, soon after there was something, and rarely while there
- * is nothing.  The simulated provider lives in the database: to look at it is to have it do its
- * work.
+ * A source is a provider whose calls are due in the database; pace.c says when to look at it.  The
+ * simulated provider lives in the database: to look at it is to have it do its work.
  *
  * Invariants: a claim is committed before its calls are made, so no transaction is open meanwhile,
  * and a process that dies loses nothing but time: its leases run out.  No more calls are held than
- * may be made at once, so each is made as soon as it is claimed, well within its lease.  A provider
- * that is away is asked for one call at a time, with growing pauses, so that its other calls keep
- * their attempts.
+ * may be made at once, so each is made as soon as it is claimed, well within its lease.
  */
 #include "claim.h"
 
 #include "clock.h"
 #include "config.h"
 #include "database.h"
-#include "log.h"
+#include "pace.h"
 #include "record.h"
 
 #include <jansson.h>
@@ -28,28 +24,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SOURCES_MAX	 (HF_PROVIDERS_MAX + 1)
-#define SOON		 20 /* milliseconds until the next look while there is something */
-#define AWAY_LEAST	 500
-#define AWAY_MOST	 10000
-#define FAULT_PAUSE	 2000
-#define SAY_INTERVAL 10000
+#define SOURCES_MAX (HF_PROVIDERS_MAX + 1)
+#define AWAY_MOST	10000 /* milliseconds */
 
 typedef struct Source
 {
-	const char *name;
+	HfPace pace;				/* of calls */
 	const HfProvider *provider; /* NULL: the simulated one */
-	unsigned most;				/* calls at a time */
-	unsigned held;				/* claimed and not recorded yet */
-	unsigned wanted;			/* by the claim that is under way */
-	int64_t next_at;			/* when to look again */
-	int64_t pause_ms;
-	int64_t claimed_at; /* when the claim that is under way was sent */
-	int64_t away_ms;	/* 0: the provider takes calls */
-	int64_t away_until;
-	int64_t said_at; /* when that it is away was logged */
-	bool said_away;
-	bool is_faulty; /* the database refuses to give us its calls */
+	int64_t claimed_at;			/* when the claim that is under way was sent */
 } Source;
 
 static Source sources[SOURCES_MAX];
@@ -62,8 +44,12 @@ static bool stopping;
 void
 hf_claim_add(const char *name, const HfProvider *provider, unsigned most)
 {
-	sources[source_count++] =
-		(Source){.name = name, .provider = provider, .most = most, .pause_ms = SOON};
+	sources[source_count++] = (Source){.pace = {.label = name,
+												.away = "provider_away",
+												.back = "provider_back",
+												.most = most,
+												.away_most = AWAY_MOST},
+									   .provider = provider};
 }
 
 /* How many calls are held: claimed, and not recorded yet. */
@@ -73,7 +59,7 @@ held(void)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < source_count; i++)
-		n += sources[i].held;
+		n += sources[i].pace.held;
 	return n;
 }
 
@@ -82,54 +68,6 @@ static void
 stop(void)
 {
 	stopping = true;
-}
-
-/* How many calls may be claimed now. */
-static unsigned
-room(const Source *source)
-{
-	unsigned most = source->most < hf_config.batch ? source->most : hf_config.batch;
-	unsigned left = source->most - source->held;
-
-	if (source->away_ms > 0)
-		return source->held == 0 ? 1 : 0;
-	return left < most ? left : most;
-}
-
-/* When to look for calls of a source, if there is room for them. */
-static int64_t
-due_at(const Source *source)
-{
-	if (source->away_ms > 0 && source->away_until > source->next_at)
-		return source->away_until;
-	return source->next_at;
-}
-
-/* When to look again after there were so many calls. */
-static void
-plan(Source *source, unsigned found)
-{
-	int64_t now = hf_clock();
-
-	source->is_faulty = false;
-	if (found > 0)
-		source->pause_ms = SOON;
-	else
-		source->pause_ms = source->pause_ms * 2 < hf_config.poll_interval ? source->pause_ms * 2
-																		  : hf_config.poll_interval;
-	source->next_at = found > 0 && found >= source->wanted ? now : now + source->pause_ms;
-}
-
-/* A look that has failed. Only what is not over by itself is logged, once. */
-static void
-plan_after_fault(Source *source, const char *code, const char *message)
-{
-	bool is_lasting = *code != '\0' && strncmp(code, "40", 2) != 0 && strcmp(code, "55P03") != 0;
-
-	if (is_lasting && !source->is_faulty)
-		hf_log(HF_LOG_ERROR, "no_claim", "%s: %s (SQLSTATE %s)", source->name, message, code);
-	source->is_faulty = source->is_faulty || is_lasting;
-	source->next_at = hf_clock() + (is_lasting ? FAULT_PAUSE : SOON);
 }
 
 /* What the provider is asked for, the same at every attempt; NULL if there is no memory. */
@@ -182,7 +120,7 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 
 	if (rows == NULL)
 	{
-		plan_after_fault(source, code, message);
+		hf_pace_failed(&source->pace, code, message);
 		return;
 	}
 	for (int i = 0; i < n; i++)
@@ -191,10 +129,10 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 
 		if (call == NULL)
 			continue;
-		source->held++;
+		source->pace.held++;
 		hf_provider_call(source->provider, call);
 	}
-	plan(source, (unsigned) n);
+	hf_pace_found(&source->pace, (unsigned) n);
 }
 
 static void
@@ -203,9 +141,9 @@ simulated(void *context, const HfRows *rows, const char *code, const char *messa
 	Source *source = context;
 
 	if (rows == NULL)
-		plan_after_fault(source, code, message);
+		hf_pace_failed(&source->pace, code, message);
 	else
-		plan(source, (unsigned) strtoul(hf_rows_value(rows, 0, 0), NULL, 10));
+		hf_pace_found(&source->pace, (unsigned) strtoul(hf_rows_value(rows, 0, 0), NULL, 10));
 }
 
 /* Looks whether a source has calls that are due. The connection is ready. */
@@ -213,11 +151,11 @@ static void
 look(Source *source)
 {
 	char limit[16], lease[32];
-	const char *values[] = {source->name, limit, lease};
+	const char *values[] = {source->pace.label, limit, lease};
 
-	source->wanted = room(source);
+	source->pace.wanted = hf_pace_room(&source->pace);
 	source->claimed_at = hf_clock();
-	snprintf(limit, sizeof(limit), "%u", source->wanted);
+	snprintf(limit, sizeof(limit), "%u", source->pace.wanted);
 	snprintf(lease, sizeof(lease), "%u milliseconds", hf_config.lease);
 	if (source->provider == NULL)
 		hf_database_send("SELECT holdfast.simulate_provider($1)", 1, &values[1], simulated, source);
@@ -228,53 +166,14 @@ look(Source *source)
 						 3, values, claimed, source);
 }
 
-/* Logs that a provider is away: now and then, however often that happens. */
-static void
-say_away(Source *source, const char *reason)
-{
-	int64_t now = hf_clock();
-
-	if (source->said_at > 0 && now - source->said_at < SAY_INTERVAL)
-		return;
-	source->said_at = now;
-	source->said_away = true;
-	hf_log(HF_LOG_WARNING, "provider_away", "%s: %s", source->name, reason);
-}
-
-/* Logs that a provider is back, if it was logged that he is away. */
-static void
-say_back(Source *source)
-{
-	if (source->said_away)
-		hf_log(HF_LOG_INFO, "provider_back", "%s takes calls", source->name);
-	source->said_away = false;
-}
-
 /* What the answer says about the provider itself. */
 static void
 judge(Source *source, const HfAnswer *answer)
 {
-	int64_t now = hf_clock();
-
-	if (answer->outcome == HF_RETRY && !answer->is_away)
-		return;
 	if (answer->is_away)
-	{
-		/* Of those that fail together the first one counts. */
-		if (source->away_ms > 0 && now < source->away_until)
-			return;
-		say_away(source, answer->reason);
-		source->away_ms = source->away_ms == 0 ? AWAY_LEAST
-			: source->away_ms * 2 < AWAY_MOST  ? source->away_ms * 2
-											   : AWAY_MOST;
-		source->away_until = now + source->away_ms / 2 + random() % source->away_ms;
-	}
-	else if (source->away_ms > 0)
-	{
-		say_back(source);
-		source->away_ms = 0;
-		source->next_at = now;
-	}
+		hf_pace_away(&source->pace, answer->reason);
+	else if (answer->outcome != HF_RETRY)
+		hf_pace_back(&source->pace);
 }
 
 /* Takes a call that was made, or not, to be recorded. */
@@ -289,7 +188,7 @@ answered(HfCall *call)
 static void
 forget(HfCall *call)
 {
-	((Source *) call->source)->held--;
+	((Source *) call->source)->pace.held--;
 	free(call->body);
 	free(call);
 }
@@ -311,7 +210,7 @@ due_source(int64_t now)
 	{
 		Source *source = &sources[(turn + i) % source_count];
 
-		if (due_at(source) > now || room(source) == 0)
+		if (hf_pace_next(&source->pace) > now)
 			continue;
 		turn = (turn + i + 1) % source_count;
 		return source;
@@ -349,8 +248,8 @@ deadline(bool database_is_ready)
 	if (stopping)
 		return HF_NEVER;
 	for (unsigned i = 0; i < source_count; i++)
-		if (room(&sources[i]) > 0 && due_at(&sources[i]) < next)
-			next = due_at(&sources[i]);
+		if (hf_pace_next(&sources[i].pace) < next)
+			next = hf_pace_next(&sources[i].pace);
 	return next;
 }
 

@@ -4,7 +4,7 @@
  *
  * The life of a job: it is claimed, with others of its kind; what the database knows about it is
  * fetched; its kind begins it; while it goes on, its lease is extended; it ends, and that is
- * recorded (ending.c).  kind.c says when to look for jobs of a kind.
+ * recorded (ending.c).  pace.c says when to look for jobs of a kind.
  *
  * Invariants: a claim is committed before its jobs are begun, so no transaction is open meanwhile,
  * and a process that dies loses nothing but time: its leases run out.  No more jobs of a kind are
@@ -79,7 +79,7 @@ end_job(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
 	job->end = end;
 	job->reason = end == HF_JOB_DONE ? NULL : strdup(reason != NULL ? reason : "failed");
 	job->result = result;
-	kind->running--;
+	kind->pace.held--;
 	if (end == HF_JOB_DONE)
 		kind->finished++;
 	else if (end != HF_JOB_AWAY)
@@ -95,8 +95,10 @@ void
 hf_job_end(HfJob *job, HfJobEnd end, const char *reason, json_t *result)
 {
 	unlink_job(&held, job);
-	if (!stopping || end != HF_JOB_AWAY)
-		hf_kind_judge(job->kind, end, reason);
+	if (end != HF_JOB_AWAY)
+		hf_pace_back(&job->kind->pace);
+	else if (!stopping)
+		hf_pace_away(&job->kind->pace, reason);
 	end_job(job, end, reason, result);
 }
 
@@ -135,7 +137,7 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 	(void) context;
 	if (rows == NULL)
 	{
-		hf_kind_plan_after_fault(kind, code, message);
+		hf_pace_failed(&kind->pace, code, message);
 		return;
 	}
 	for (int i = 0; i < n; i++)
@@ -144,13 +146,13 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 
 		if (job == NULL)
 			continue;
-		kind->running++;
+		kind->pace.held++;
 		if (kind->details != NULL)
 			link_job(&fresh, job);
 		else
 			begin_job(job);
 	}
-	hf_kind_plan(kind, (unsigned) n);
+	hf_pace_found(&kind->pace, (unsigned) n);
 }
 
 /* Looks whether there are jobs of a kind. The connection is ready. */
@@ -160,10 +162,10 @@ claim(HfKind *kind)
 	char limit[16], lease[32];
 	const char *values[] = {worker, kind->kinds, limit, lease};
 
-	kind->wanted = hf_kind_room(kind);
+	kind->pace.wanted = hf_pace_room(&kind->pace);
 	asked_kind = kind;
 	asked_at = hf_clock();
-	snprintf(limit, sizeof(limit), "%u", kind->wanted);
+	snprintf(limit, sizeof(limit), "%u", kind->pace.wanted);
 	snprintf(lease, sizeof(lease), "%u milliseconds", hf_config.lease);
 	hf_database_send("SELECT c.id, c.lease, c.payload, c.attempt"
 					 " FROM shop.claim_jobs($1, $2, $3, $4) AS c",
@@ -197,7 +199,7 @@ static void
 drop_fresh(HfJob *job)
 {
 	unlink_job(&fresh, job);
-	job->kind->running--;
+	job->kind->pace.held--;
 	hf_ending_forget(job);
 }
 
@@ -314,7 +316,7 @@ beaten(void *context, const HfRows *rows, const char *code, const char *message)
 		hf_log(HF_LOG_INFO, "job_lost", "%s %s was cancelled, or given to another worker",
 			   job->kind->label, job->id);
 		give_up(job);
-		job->kind->running--;
+		job->kind->pace.held--;
 		hf_ending_forget(job);
 	}
 }
@@ -408,7 +410,7 @@ deadline(bool database_is_ready)
 static unsigned
 count_held(void)
 {
-	return hf_kind_running() + hf_ending_count();
+	return hf_kind_held() + hf_ending_count();
 }
 
 static void

@@ -5,6 +5,7 @@
 #ifndef HF_JOB_H
 #define HF_JOB_H
 
+#include "pace.h"
 #include "part.h"
 
 #include <jansson.h>
@@ -67,16 +68,10 @@ struct HfKind
 	void (*start)(HfJob *job);
 	void (*cancel)(HfJob *job);
 
+	HfPace pace; /* of kind.c */
+
 	/* Since the process began; for monitors. */
 	unsigned long finished, failed;
-	unsigned running;
-
-	/* Of job.c: when to look again, and since when nobody is there who is needed. */
-	int64_t next_at, pause_ms;
-	int64_t away_ms, away_until, said_at;
-	unsigned wanted; /* by the claim that is under way */
-	bool is_faulty;	 /* the database refuses to give us its jobs */
-	bool said_away;
 };
 
 extern const HfPart hf_job_part;

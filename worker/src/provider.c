@@ -14,14 +14,13 @@
 
 #include "answer.h"
 #include "clock.h"
+#include "secret.h"
 #include "stripe.h"
 #include "transfer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define ANSWER_MAX	  65536
 #define SECRET_MAX	  1000
@@ -74,34 +73,6 @@ is_good_url(const char *url)
 	return good;
 }
 
-/* Reads the first line of the file of a secret; NULL if it is one, otherwise what is wrong. */
-static const char *
-read_secret(const char *path, char *secret, size_t room)
-{
-	FILE *file = fopen(path, "r");
-	struct stat status;
-	const char *fault = NULL;
-
-	if (file == NULL)
-		return strerror(errno);
-	if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode))
-		fault = "it is no regular file";
-	else if ((status.st_mode & S_IRWXO) != 0)
-		fault = "others than user and group may use it";
-	else if (fgets(secret, (int) room, file) == NULL)
-		fault = "it is empty";
-	fclose(file);
-	if (fault != NULL)
-		return fault;
-	secret[strcspn(secret, "\r\n")] = '\0';
-	if (strlen(secret) >= room - 2)
-		return "it is too long";
-	for (const char *c = secret; *c != '\0'; c++)
-		if (*c <= ' ' || *c > '~')
-			return "a secret is printable ASCII without blanks";
-	return *secret == '\0' ? "it is empty" : NULL;
-}
-
 /* Makes a provider out of its settings; NULL with a message if they are wrong. */
 HfProvider *
 hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
@@ -126,8 +97,8 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 	if (fault == NULL && *config->secret_file != '\0')
 	{
 		memcpy(provider->authorization, HEADER_PREFIX, sizeof(HEADER_PREFIX));
-		fault = read_secret(config->secret_file,
-							provider->authorization + sizeof(HEADER_PREFIX) - 1, SECRET_MAX);
+		fault = hf_secret_read(config->secret_file,
+							   provider->authorization + sizeof(HEADER_PREFIX) - 1, SECRET_MAX);
 	}
 	if (fault != NULL)
 	{
