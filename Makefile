@@ -37,6 +37,8 @@ bench:         ## measure
 	@bench/shop
 	@bench/api
 	@bench/flash
+	@tools/with-stack tools/with-shop tools/with-worker --conf 'batch = 1000' bench/worker
+	@tools/with-stack tools/with-shop tools/with-api tools/with-worker --conf 'image_source =' -- bench/images
 
 soak:          ## shop for half an hour, or make soak SECONDS=n: nothing may grow
 	@tools/install-packages run test
