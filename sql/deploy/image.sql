@@ -123,6 +123,9 @@ DECLARE
     v_steps integer[];
     v_step integer;
 BEGIN
+    IF cardinality(p_results) IS DISTINCT FROM cardinality(p_ids) THEN
+        PERFORM shop.refuse('HS015', '/results', 'wanted: one for each job');
+    END IF;
     SELECT array_agg((j.payload ->> 'step')::integer) INTO v_steps
     FROM (SELECT j.payload FROM shop.job AS j
           WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_sweep'
@@ -135,7 +138,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION shop.finish_sweeps(uuid, uuid[], json[]) IS
-'Finishes jobs of kind image_sweep that are still claimed with this lease, and enqueues the next step. Only one sweep goes on at a time: of two the later ends. Definer''s rights: the worker has none on tables.';
+'Finishes jobs of kind image_sweep that are still claimed with this lease, and enqueues the next step. Only one sweep goes on at a time: of two the later ends. What came of a step is the worker''s alone. Errors: HS015. Definer''s rights: the worker has none on tables.';
 
 GRANT EXECUTE ON FUNCTION shop.image_details(uuid, uuid[]), shop.finish_images(uuid, uuid[], json[]), shop.sweep_details(uuid, uuid[]),
     shop.finish_sweeps(uuid, uuid[], json[]) TO shop_worker;
