@@ -167,7 +167,7 @@ BEGIN
         description = CASE WHEN p_body ? 'description' THEN coalesce(shop.text_field(p_body, 'description', 200, false, '', 0), '') ELSE e.description END,
         low_stock_threshold = CASE WHEN p_body ? 'low_stock_threshold' THEN shop.integer_field(p_body, 'low_stock_threshold', 0, 1000000000)
                                    ELSE e.low_stock_threshold END,
-        version = e.version + 1
+        failing_since = CASE WHEN p_body ? 'url' THEN NULL ELSE e.failing_since END, version = e.version + 1
     WHERE e.merchant_id = v_endpoint.merchant_id AND e.id = p_id;
     IF v_enabled AND v_endpoint.disabled_at IS NOT NULL THEN
         UPDATE shop.webhook_endpoint AS e SET disabled_at = NULL, disabled_reason = NULL, failing_since = NULL

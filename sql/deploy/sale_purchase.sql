@@ -334,7 +334,10 @@ BEGIN
     END LOOP;
 
     IF v_placed_orders <> '{}' THEN
-        PERFORM shop.enqueue('order_placed', jsonb_build_object('account_ids', v_placed_accounts::text[], 'order_ids', v_placed_orders));
+        FOR v_first IN 1 .. cardinality(v_placed_orders) BY 1000 LOOP
+            PERFORM shop.enqueue('order_placed', jsonb_build_object('account_ids', v_placed_accounts[v_first : v_first + 999]::text[],
+                                                                    'order_ids', v_placed_orders[v_first : v_first + 999]));
+        END LOOP;
     END IF;
     IF r_lines = '{}' THEN
         RETURN QUERY

@@ -64,10 +64,10 @@ CREATE TRIGGER schedule_added AFTER INSERT ON shop.schedule FOR EACH ROW EXECUTE
 
 INSERT INTO shop.schedule (name, every, at, command, does) VALUES
     ('tend', '1 min', '0', 'shop.tend(10000)', 'writes down which orders have expired, closes sales, returns leftovers, makes periodic jobs'),
-    ('expiry_mail', '1 min', '0', 'shop.remind_orders(1000)', 'lets buyers be told that their orders are about to expire'),
+    ('expiry_mail', '1 min', '0', 'shop.remind_orders(100000)', 'lets buyers be told that their orders are about to expire'),
     ('low_stock', '1 min', '0', 'shop.notice_low_stock(1000)', 'lets merchants be told that little is left'),
     ('partitions', '10 min', '0', 'shop.tend_partitions()', 'upkeep of the slots of the queue and the halves of the idempotency keys'),
-    ('purge', '1 h', '27 min', 'shop.purge(100000)', 'deletes void tokens, the log of old deliveries, holds that ended long ago'),
+    ('purge', '10 min', '7 min', 'shop.purge(20000)', 'deletes void tokens, the log of old deliveries, holds that ended long ago'),
     ('reports', '1 day', '3 h 17 min', 'shop.refresh_reports()', 'counts how frequent words are and what is bought together'),
     ('sales', '1 day', '3 h 37 min', 'shop.close_sales(10000, true)', 'looks once more at sales that were settled');
 

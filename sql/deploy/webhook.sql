@@ -76,6 +76,7 @@ CREATE TABLE shop.webhook_delivery (
     CONSTRAINT webhook_delivery_tries_check CHECK (tries_left BETWEEN 0 AND 10)
 ) WITH (fillfactor = 85);
 CREATE INDEX webhook_delivery_state_idx ON shop.webhook_delivery (merchant_id, endpoint_id, state, id);
+CREATE INDEX webhook_delivery_next_idx ON shop.webhook_delivery (next_at) WHERE state = 'pending';
 CREATE INDEX webhook_delivery_created_idx ON shop.webhook_delivery (created_at);
 COMMENT ON TABLE shop.webhook_delivery IS 'What endpoints are told, and how that stands. Kept for 30 days.';
 COMMENT ON COLUMN shop.webhook_delivery.id IS 'UUID version 7; the header webhook-id of every attempt.';
@@ -112,7 +113,7 @@ COMMENT ON TABLE shop.webhook_low_stock IS 'SKUs of which an endpoint was told t
 
 -- Puts many jobs into the queue at once, as enqueue() does one by one.
 CREATE FUNCTION shop.enqueue_all(p_kind text, p_keys text[], p_payloads jsonb[], p_due_at timestamptz[] DEFAULT NULL) RETURNS bigint
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = on SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now CONSTANT timestamptz := clock_timestamp();
     v_count bigint;
@@ -127,7 +128,7 @@ BEGIN
         SELECT holdfast.uuid7() AS id, a.key, a.payload, greatest(a.due_at, v_now) AS due_at
         FROM unnest(p_keys, p_payloads, p_due_at) AS a (key, payload, due_at)
     ), taken AS (
-        INSERT INTO shop.job_key AS k (key, job_id) SELECT a.key, a.id FROM asked AS a ORDER BY a.key ON CONFLICT (key) DO NOTHING RETURNING k.job_id
+        INSERT INTO shop.job_key AS k (key, job_id) SELECT a.key, a.id FROM asked AS a ORDER BY a.key COLLATE "C" ON CONFLICT (key) DO NOTHING RETURNING k.job_id
     ), made AS (
         INSERT INTO shop.job AS j (id, due_at, enqueued_at, slot, kind, key, payload)
         SELECT a.id, a.due_at, v_now, CASE WHEN h.later AND a.due_at > v_now + interval '10 min' THEN 0 ELSE h.slot END, p_kind, a.key, coalesce(a.payload, '{}')
@@ -139,7 +140,7 @@ BEGIN
     IF v_late <> '{}' THEN
         SELECT v_count + count(l.id) INTO v_count
         FROM (SELECT shop.enqueue(p_kind, a.payload, a.key, a.due_at) AS id
-              FROM unnest(p_keys, p_payloads, p_due_at) AS a (key, payload, due_at) WHERE a.key = ANY (v_late) ORDER BY a.key) AS l;
+              FROM unnest(p_keys, p_payloads, p_due_at) AS a (key, payload, due_at) WHERE a.key = ANY (v_late) ORDER BY a.key COLLATE "C") AS l;
     END IF;
     RETURN v_count;
 END $$;
@@ -198,11 +199,11 @@ BEGIN
     WHERE e.merchant_id = p_merchant AND e.id = p_endpoint AND e.disabled_at IS NULL;
     UPDATE shop.webhook_delivery AS d SET state = 'cancelled', next_at = NULL
     FROM (SELECT w.id FROM shop.webhook_delivery AS w WHERE w.merchant_id = p_merchant AND w.endpoint_id = p_endpoint AND w.state = 'pending'
-          ORDER BY w.id FOR NO KEY UPDATE SKIP LOCKED) AS p
+          ORDER BY w.id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) AS p
     WHERE d.merchant_id = p_merchant AND d.endpoint_id = p_endpoint AND d.id = p.id;
 END $$;
 COMMENT ON FUNCTION shop.disable_endpoint(bigint, bigint, text) IS
-'Disables an endpoint, and cancels what it was to be told; a delivery that somebody has in hand is cancelled when its job comes. It stays so until its merchant enables it again.';
+'Disables an endpoint, and cancels what it was to be told: a thousand deliveries at once, the others when their jobs come. It stays so until its merchant enables it again.';
 
 CREATE FUNCTION shop.delivery_details(p_lease uuid, p_ids uuid[]) RETURNS TABLE (id uuid, details json)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -303,7 +304,10 @@ BEGIN
 
     -- What it says about the endpoints, whose rows most attempts leave alone.
     FOR v_endpoint IN
-        SELECT e.merchant_id, e.id, w.is_good, w.is_gone, e.failing_since <= v_now - v_patience AS is_over
+        -- Who has failed once, and was told nothing since, has not failed for as long.
+        SELECT e.merchant_id, e.id, w.is_good, w.is_gone, e.failing_since <= v_now - v_patience
+               AND EXISTS (SELECT FROM shop.webhook_attempt AS a WHERE a.merchant_id = e.merchant_id AND a.endpoint_id = e.id
+                           AND a.at < v_now AND a.at > v_now - interval '27 h') AS is_over
         FROM (SELECT r.merchant_id, r.id, bool_or(r.error IS NULL) AS is_good, bool_or(r.status IS NOT DISTINCT FROM 410) AS is_gone
               FROM unnest(v_merchants, v_endpoints, v_statuses, v_errors) AS r (merchant_id, id, status, error) GROUP BY r.merchant_id, r.id) AS w
         JOIN shop.webhook_endpoint AS e ON e.merchant_id = w.merchant_id AND e.id = w.id
@@ -345,10 +349,18 @@ COMMENT ON FUNCTION shop.redeliver(bigint, bigint, uuid) IS
 CREATE FUNCTION shop.purge_deliveries(p_limit integer DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_lost bigint;
     v_old bigint;
     v_orphans bigint;
     v_endpoints bigint;
 BEGIN
+    UPDATE shop.webhook_delivery AS d SET state = 'failed', next_at = NULL, error = 'its job was cancelled, or has died'
+    WHERE (d.merchant_id, d.endpoint_id, d.id) IN (
+        SELECT o.merchant_id, o.endpoint_id, o.id FROM shop.webhook_delivery AS o
+        WHERE o.state = 'pending' AND o.next_at < clock_timestamp() - interval '1 h'
+          AND NOT EXISTS (SELECT FROM shop.job_key AS u WHERE u.key = shop.webhook_key(o.id))
+        ORDER BY o.next_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_lost = ROW_COUNT;
     DELETE FROM shop.webhook_delivery AS d
     WHERE (d.merchant_id, d.endpoint_id, d.id) IN (
         SELECT o.merchant_id, o.endpoint_id, o.id FROM shop.webhook_delivery AS o
@@ -365,9 +377,9 @@ BEGIN
     WHERE e.deleted_at < clock_timestamp() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM shop.webhook_delivery AS d WHERE d.merchant_id = e.merchant_id AND d.endpoint_id = e.id);
     GET DIAGNOSTICS v_endpoints = ROW_COUNT;
-    RETURN v_old + v_orphans + v_endpoints;
+    RETURN v_lost + v_old + v_orphans + v_endpoints;
 END $$;
 COMMENT ON FUNCTION shop.purge_deliveries(integer) IS
-'Forgets up to p_limit deliveries that are older than 30 days, or of endpoints that were deleted, and those endpoints. Returns how many that were. For the clock, at any time, by any number.';
+'Forgets up to p_limit deliveries that are older than 30 days, or of endpoints that were deleted, and those endpoints; and takes those that have been due for an hour and have no job any more for failed. Returns how many that were. For the clock, at any time, by any number.';
 
 COMMIT;

@@ -30,7 +30,7 @@ COMMENT ON FUNCTION shop.webhook_body(text, timestamptz, json) IS 'What is sent 
 
 CREATE FUNCTION shop.relay_webhooks(p_kinds text[], p_payloads jsonb[], p_at timestamptz[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+    SET enable_seqscan = off SET enable_hashjoin = on SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     -- Orders and payments, by account.
     PERFORM shop.make_deliveries(array_agg(b.merchant_id), array_agg(b.endpoint_id), array_agg(b.type), array_agg(b.key), array_agg(b.body))
@@ -96,7 +96,7 @@ CREATE FUNCTION shop.relay_jobs(p_lease uuid, p_ids uuid[], p_results json[]) RE
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
     SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_most CONSTANT integer := 2000; -- orders at once: a second's work, perhaps
+    v_most CONSTANT integer := 1000; -- orders at once: a second's work, perhaps
     v_jobs uuid[];
     v_others uuid[];
     v_kinds text[];
@@ -131,7 +131,7 @@ BEGIN
     RETURN QUERY SELECT f FROM shop.finish_jobs(p_lease, v_jobs) AS f;
 END $$;
 COMMENT ON FUNCTION shop.relay_jobs(uuid, uuid[], json[]) IS
-'Relays the events that this lease still holds the jobs of: makes the jobs of their mails and webhooks, and ends them, all in one transaction; returns those that it has ended. What an endpoint was told already, or a mail that is waiting, is not made again. Events of more than 2,000 orders are too much at once: the rest waits again. p_results: one for each job, of no meaning. Errors: HS015. Definer''s rights: the worker reads and writes no table.';
+'Relays the events that this lease still holds the jobs of: makes the jobs of their mails and webhooks, and ends them, all in one transaction; returns those that it has ended. What an endpoint was told already, or a mail that is waiting, is not made again. Events of more than 1,000 orders are too much at once: the rest waits again. p_results: one for each job, of no meaning. Errors: HS015. Definer''s rights: the worker reads and writes no table.';
 GRANT EXECUTE ON FUNCTION shop.relay_jobs(uuid, uuid[], json[]) TO shop_worker;
 
 CREATE FUNCTION shop.notice_low_stock(p_limit integer DEFAULT 1000) RETURNS bigint
@@ -146,12 +146,14 @@ BEGIN
       AND (e.deleted_at IS NOT NULL OR holdfast.available(l.sku_id) > e.low_stock_threshold);
     -- Units of a sale are not a SKU's: only what it has of its own counts.
     WITH low AS (
-        SELECT e.merchant_id, e.id AS endpoint_id, k.id AS sku_id, a.available, e.low_stock_threshold AS threshold
-        FROM shop.webhook_endpoint AS e
-        JOIN shop.sku AS k ON k.merchant_id = e.merchant_id AND k.deleted_at IS NULL
-        JOIN shop.product AS p ON p.id = k.product_id AND p.deleted_at IS NULL AND p.published_at IS NOT NULL
-        CROSS JOIN LATERAL (SELECT holdfast.available(k.id) OFFSET 0) AS a (available)
-        WHERE e.disabled_at IS NULL AND e.deleted_at IS NULL AND 'stock.low' = ANY (e.events) AND a.available <= e.low_stock_threshold
+        SELECT e.merchant_id, e.id AS endpoint_id, k.id AS sku_id, k.available, e.low_stock_threshold AS threshold
+        FROM (SELECT s.merchant_id, s.id, holdfast.available(s.id) AS available
+              FROM shop.sku AS s JOIN shop.product AS p ON p.id = s.product_id AND p.deleted_at IS NULL AND p.published_at IS NOT NULL
+              WHERE s.deleted_at IS NULL AND s.merchant_id IN (
+                  SELECT n.merchant_id FROM shop.webhook_endpoint AS n
+                  WHERE n.disabled_at IS NULL AND n.deleted_at IS NULL AND 'stock.low' = ANY (n.events)) OFFSET 0) AS k
+        JOIN shop.webhook_endpoint AS e ON e.merchant_id = k.merchant_id
+        WHERE e.disabled_at IS NULL AND e.deleted_at IS NULL AND 'stock.low' = ANY (e.events) AND k.available <= e.low_stock_threshold
           AND NOT EXISTS (SELECT FROM shop.webhook_low_stock AS l WHERE l.merchant_id = e.merchant_id AND l.endpoint_id = e.id AND l.sku_id = k.id)
         ORDER BY e.merchant_id, e.id, k.id LIMIT p_limit
     ), told AS (

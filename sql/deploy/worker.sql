@@ -51,6 +51,7 @@ BEGIN
     END IF;
     PERFORM shop.check_fields(v_state, '{host,pid,version,starting,stopping,work}', '/state');
     v_work := coalesce(shop.field(v_state, 'work', 'array', false, '/state'), '[]');
+    PERFORM count((w ->> 'finished')::bigint), count((w ->> 'failed')::bigint) FROM jsonb_array_elements(v_work) AS w;
     SELECT coalesce(array_agg(DISTINCT k.kind ORDER BY k.kind), '{}') INTO v_kinds
     FROM jsonb_array_elements(v_work) AS w, jsonb_array_elements_text(w -> 'kinds') AS k (kind);
     INSERT INTO shop.worker AS w (name, pid, host, version, kinds, work, stopped_at)

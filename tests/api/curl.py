@@ -90,7 +90,7 @@ def readme(base, begin, before="", change=("", "")):
 # What make run prints: it is asked to, and has its lines run.
 def printed(base):
     words = ["bash", os.path.join(ROOT, "tools/run"), "--greet"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_EDGE": base}, start_new_session=True) as greeter:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_EDGE": base, "HF_MAIL": "/nowhere"}, start_new_session=True) as greeter:
         said = ""
         for line in greeter.stdout:
             said += line

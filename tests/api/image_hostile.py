@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'poll_interval = 50ms' --conf 'image_pixels = 20' --conf 'image_timeout = 20s'
 """Pictures that are none, lie, are broken, or want too much: each is refused with a reason that its merchant can read, or
 made as well as it can be; none stops those that come after it. TAP.

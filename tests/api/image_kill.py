@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'image_source =' --conf 'image_directory ='
 """The worker and its image programs are killed in the middle of pictures, over and over: in the end each picture is ready,
 every file is whole and what its name says, and a sweep leaves nothing half-made behind. HF_ROUNDS: how often. TAP.

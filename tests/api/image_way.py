@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'poll_interval = 50ms' --conf 'image_pixels = 20'
 """The way of a picture: a merchant sends it, the worker makes its sizes, nginx serves them: upright, in sRGB, without a
 word of metadata; an avatar is round. What was sent stays as it was. What nobody wants any more is swept. TAP.

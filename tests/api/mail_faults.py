@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'jobs = off'
 """A mail server that misbehaves: what it refuses for ever is dead, what it refuses for now is tried again, and when it refuses
 everybody, hangs or is gone, mails wait untried; others are not held up; a mail that was taken and not confirmed comes again with

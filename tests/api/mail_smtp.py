@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'jobs = off'
 """Mails at a real mail server, Debian's Exim: what arrives is a correct mail in the language of who gets it, whatever he and his
 goods are called; it goes over TLS, to nobody but the server that has the certificate, and with a password where one is wanted. TAP.

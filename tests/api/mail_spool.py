@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'jobs = off'
 """Without a mail server, each mail becomes a file of the spool, once however often it is written; a disk that is full, or a directory
 that is gone, makes mails wait and loses none. Without either, mails wait. Settings and templates that are wrong are refused. TAP.

@@ -36,7 +36,7 @@ t.equal(status, 200, "the shop is ready")
 t.ok(shop["jobs"]["waiting"] == waiting and shop["jobs"]["running"] == 0 and shop["jobs"]["oldest_waiting_seconds"] >= 300, "and says how many jobs wait, and for how long", shop)
 t.ok(shop["worker"]["alive"] is False and shop["worker"]["workers"] >= 1, "and that nobody is there for them", shop)
 
-worker = Worker(jobs="on", poll_interval="100ms")
+worker = Worker(jobs="on", poll_interval="100ms", mail_spool=None)
 t.ok(within(15, lambda: ready()[1]["worker"]["alive"]), "a worker comes back", ready())
 done = ("order_placed", "payment_received", "order_shipped", "password_reset")
 left = lambda: int(psql(f"SELECT count(*) FROM shop.job WHERE kind IN {done}"))

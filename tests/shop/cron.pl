@@ -17,7 +17,7 @@ is(sql('SELECT shop.schedule_tending()'), 't', 'pg_cron takes the work');
 is(sql('SELECT shop.schedule_tending()'), 't', 'asking again');
 is(sql('SELECT jobname, schedule, database, active FROM cron.job ORDER BY jobname'), join("\n",
 	'shop.cron_history|47 3 * * *|holdfast_test|t', 'shop.expiry_mail|* * * * *|holdfast_test|t', 'shop.low_stock|* * * * *|holdfast_test|t',
-	'shop.partitions|0-59/10 * * * *|holdfast_test|t', 'shop.purge|27 * * * *|holdfast_test|t', 'shop.reports|17 3 * * *|holdfast_test|t',
+	'shop.partitions|0-59/10 * * * *|holdfast_test|t', 'shop.purge|7-59/10 * * * *|holdfast_test|t', 'shop.reports|17 3 * * *|holdfast_test|t',
 	'shop.sales|37 3 * * *|holdfast_test|t', 'shop.tend|* * * * *|holdfast_test|t'), 'makes no second entry');
 is(sql_status($_), '00000', "$_ works") foreach split(/\n/, sql('SELECT command FROM cron.job ORDER BY jobname'));
 is(sql('SELECT count(*) FROM shop.schedule_run WHERE runs = 1 AND failures = 0'), '7', 'each has run');

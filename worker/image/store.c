@@ -22,7 +22,6 @@
 #define UPLOAD_MAX (64 * 1024 * 1024) /* as much as the application takes, whatever its settings */
 
 static int source = -1, directory = -1;
-static unsigned drafts;
 
 /* Opens the directories; false with a message. */
 bool
@@ -146,8 +145,9 @@ write_file(const HfBytes *bytes, const char *name)
 	bool good;
 	int file;
 
-	snprintf(draft, sizeof(draft), ".%ld.%u", (long) getpid(), drafts++);
-	file = openat(directory, draft, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	/* Others may write here, on other machines as well. */
+	snprintf(draft, sizeof(draft), ".%08x%08x", g_random_int(), g_random_int());
+	file = openat(directory, draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (file < 0)
 		return false;
 	good = fchmod(file, 0644) == 0 && write_all(file, bytes->data, bytes->length);

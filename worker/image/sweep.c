@@ -44,7 +44,7 @@ take_away(int directory, const char *name)
 
 	if (!is_old(directory, name))
 		return 0;
-	snprintf(aside, sizeof(aside), ".swept.%ld", (long) getpid());
+	snprintf(aside, sizeof(aside), ".swept.%08x%08x", g_random_int(), g_random_int());
 	if (renameat(directory, name, directory, aside) != 0)
 		return 0;
 	if (is_old(directory, aside))
@@ -116,6 +116,10 @@ hf_sweep(HfWork *work, const char *digit, const json_t *originals, const json_t 
 	int gone[DIGITS + 3] = {0}, sum = 0;
 	char parent[8];
 
+	/* Who does not say what is wanted does not say that nothing is. */
+	if (strlen(digit) != 1 || strchr("0123456789abcdef", *digit) == NULL ||
+		!json_is_array(originals) || !json_is_array(files))
+		return hf_work_end(work, HF_WORK_FAILED, "no step of a sweep");
 	for (int i = 0; i < DIGITS; i++)
 	{
 		snprintf(parent, sizeof(parent), "%.1s%x/", digit, (unsigned) i);

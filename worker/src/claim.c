@@ -11,6 +11,7 @@
  */
 #include "claim.h"
 
+#include "answer.h"
 #include "clock.h"
 #include "config.h"
 #include "database.h"
@@ -130,7 +131,13 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 		if (call == NULL)
 			continue;
 		source->pace.held++;
-		hf_provider_call(source->provider, call);
+		if (stopping)
+		{
+			hf_answer_none(call, true, "the worker was stopped");
+			hf_record_add(call);
+		}
+		else
+			hf_provider_call(source->provider, call);
 	}
 	hf_pace_found(&source->pace, (unsigned) n);
 }

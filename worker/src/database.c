@@ -197,7 +197,10 @@ end_statement(int64_t now, PGresult *result)
 	deadline = HF_NEVER;
 	/* A server that only reads is the wrong one by now. */
 	if (code != NULL && strcmp(code, "25006") == 0)
+	{
 		lose(now, PQresultErrorMessage(result));
+		code = NULL; /* it says nothing about the statement, which is as good as not sent */
+	}
 	if (good)
 		when_done(done_context, result, NULL, NULL);
 	else

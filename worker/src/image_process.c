@@ -132,12 +132,11 @@ start(void)
 	return NULL;
 }
 
-/* Lets a process go, by force or by itself; what it was about is nobody's any more. */
+/* Lets a process go; what it was about is nobody's any more. */
 static void
-let_go(Process *process, bool by_force)
+let_go(Process *process)
 {
-	if (by_force)
-		kill(process->pid, SIGKILL);
+	kill(process->pid, SIGKILL);
 	close(process->socket);
 	free(process->request);
 	free(process->answer);
@@ -173,7 +172,7 @@ start_again(Process *process)
 	other->until = process->until;
 	other->requests = 1;
 	process->request = NULL;
-	let_go(process, true);
+	let_go(process);
 	send_more(other);
 	return true;
 }
@@ -187,7 +186,7 @@ fail(Process *process, const char *reason)
 
 	if (end == HF_IMAGE_ABSENT && start_again(process))
 		return;
-	let_go(process, true);
+	let_go(process);
 	if (context != NULL)
 		when_done(context, end, NULL,
 				  end == HF_IMAGE_CRASHED ? reason : "the image program does not start");
@@ -229,7 +228,7 @@ hf_image_process_drop(const void *context)
 {
 	for (size_t i = 0; i < PROCESSES_MAX; i++)
 		if (processes[i].context == context && processes[i].pid > 0)
-			let_go(&processes[i], true);
+			let_go(&processes[i]);
 }
 
 /* A line has come: that the process is ready, or an answer. */
@@ -257,7 +256,7 @@ take_line(Process *process, size_t length)
 	process->request = NULL;
 	process->sent = process->length = 0;
 	if (process->requests >= REQUESTS_MAX)
-		let_go(process, false);
+		let_go(process);
 	when_done(context, HF_IMAGE_ANSWERED, answer, NULL);
 	json_decref(answer);
 }
@@ -357,8 +356,10 @@ hf_image_process_watch(struct pollfd *sockets, int room)
 		if (processes[i].pid > 0 && processes[i].socket >= 0)
 			sockets[n++] =
 				(struct pollfd){.fd = processes[i].socket,
-								.events = (short) (POLLIN |
-												   (processes[i].request != NULL ? POLLOUT : 0))};
+								.events =
+									(short) (POLLIN |
+											 (processes[i].sent < processes[i].length ? POLLOUT
+																					  : 0))};
 	return n;
 }
 
@@ -368,5 +369,5 @@ hf_image_process_end(void)
 {
 	for (size_t i = 0; i < PROCESSES_MAX; i++)
 		if (processes[i].pid > 0 && processes[i].socket >= 0)
-			let_go(&processes[i], true);
+			let_go(&processes[i]);
 }

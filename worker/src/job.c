@@ -33,6 +33,7 @@ static bool ended_last;
 static bool stopping;
 static bool one_by_one; /* details */
 static char worker[96];
+static const char was_stopped[] = "the worker was stopped";
 
 static HfJob *fresh; /* claimed, and not begun */
 static HfJob *held;	 /* begun, and not ended */
@@ -147,7 +148,9 @@ claimed(void *context, const HfRows *rows, const char *code, const char *message
 		if (job == NULL)
 			continue;
 		kind->pace.held++;
-		if (kind->details != NULL)
+		if (stopping)
+			end_job(job, HF_JOB_AWAY, was_stopped, NULL);
+		else if (kind->details != NULL)
 			link_job(&fresh, job);
 		else
 			begin_job(job);
@@ -203,6 +206,15 @@ drop_fresh(HfJob *job)
 	hf_ending_forget(job);
 }
 
+static bool
+is_fresh(const HfJob *job)
+{
+	for (const HfJob *other = fresh; other != NULL; other = other->next)
+		if (other == job)
+			return true;
+	return false;
+}
+
 static void
 detailed(void *context, const HfRows *rows, const char *code, const char *message)
 {
@@ -216,6 +228,8 @@ detailed(void *context, const HfRows *rows, const char *code, const char *messag
 		one_by_one = true;
 		return;
 	}
+	if (rows == NULL && !is_fresh(only))
+		return; /* given back meanwhile */
 	if (rows == NULL)
 	{
 		unlink_job(&fresh, only);
@@ -423,21 +437,19 @@ stop(void)
 static void
 cut(void)
 {
-	static const char reason[] = "the worker was stopped";
-
 	while (fresh != NULL)
 	{
 		HfJob *job = fresh;
 
 		unlink_job(&fresh, job);
-		end_job(job, HF_JOB_AWAY, reason, NULL);
+		end_job(job, HF_JOB_AWAY, was_stopped, NULL);
 	}
 	while (held != NULL)
 	{
 		HfJob *job = held;
 
 		give_up(job);
-		end_job(job, HF_JOB_AWAY, reason, NULL);
+		end_job(job, HF_JOB_AWAY, was_stopped, NULL);
 	}
 }
 

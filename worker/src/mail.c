@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define ID_MAX 128
+#define LATER  5000 /* milliseconds: the transfer ends first, and says what was wrong */
 
 /* A mail that is under way. */
 typedef struct Mail
@@ -189,7 +190,7 @@ hf_mail_load(char *error, size_t room)
 	if (has_server ? !hf_smtp_load(error, room) : !check_spool(error, room))
 		return false;
 	kind.most = hf_config.mail_jobs;
-	kind.timeout = hf_config.mail_timeout;
+	kind.timeout = hf_config.mail_timeout + LATER;
 	hf_job_add(&kind);
 	return true;
 }

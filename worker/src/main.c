@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define GRACE 5000 /* milliseconds that a process may need beyond drain_timeout */
@@ -77,6 +78,19 @@ become(const char *user, char *error, size_t room)
 	return true;
 }
 
+/* Takes as many descriptors as there may be: each transfer has some. */
+static void
+raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+	{
+		files.rlim_cur = files.rlim_max;
+		(void) setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -98,5 +112,6 @@ main(int argc, char **argv)
 	}
 	if (check)
 		return 0;
+	raise_limits();
 	return hf_process_run(hf_config.workers, hf_config.drain_timeout + GRACE, hf_loop_run);
 }

@@ -97,7 +97,7 @@ start_due(HfProcessMain run)
 			continue;
 		if (processes[i].due_at <= hf_clock())
 			start(i, run);
-		else if (processes[i].due_at < next)
+		if (processes[i].pid == 0 && processes[i].due_at < next)
 			next = processes[i].due_at;
 	}
 	return next;

@@ -370,6 +370,9 @@ hf_smtp_send(HfSmtp *smtp, const HfEnvelope *envelope, char *reason)
 	snprintf(reason, HF_SMTP_REASON_MAX, "%s", words);
 	if (result != CURLE_OK)
 		hang_up(smtp);
+	/* That he is away is logged; what he says then may be about the recipient. */
+	if (exchange.code == 421 && exchange.stage >= STAGE_RECIPIENT)
+		snprintf(reason, HF_SMTP_REASON_MAX, "answered 421");
 	return judge(&exchange, result);
 }
 

@@ -463,9 +463,13 @@ read_step(const HfProviderConfig *config, HfCall *call, const Asked *asked, HfSt
 		word = judge_found(call, asked, answer);
 	if (word == NOT_MADE && step == HF_STRIPE_LOOK)
 	{
-		if (!call->is_lookup)
+		/* A search may miss what there is: then the key keeps it from being made twice. */
+		if (!call->is_lookup && (!is_first(asked) || is_key_kept(call, asked)))
 			return false;
-		judge_missing(config, call, asked);
+		if (!call->is_lookup)
+			hf_answer_set(call, HF_RETRY, NULL, "not found, and its key may be forgotten");
+		else
+			judge_missing(config, call, asked);
 	}
 	else if (status / 100 == 2 && (word == NOTHING || word == NOT_MADE))
 		hf_answer_set(call, HF_RETRY, NULL, "answer without a known status");

@@ -26,6 +26,8 @@
 #include "transfer.h"
 
 #include <curl/curl.h>
+
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,9 +293,14 @@ set_options(Attempt *attempt)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_NOSIGNAL, 1L);
+	/* Nobody waits for a name server when the time is over. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_USERAGENT, "Holdfast-Webhooks");
 	SET(CURLOPT_TIMEOUT_MS, timeout);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout < CONNECT_MOST ? timeout : CONNECT_MOST);
+	/* An address is looked at when a socket is made: no connection is one that others have made. */
+	SET(CURLOPT_FRESH_CONNECT, 1L);
+	SET(CURLOPT_FORBID_REUSE, 1L);
 	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, attempt);
 	SET(CURLOPT_NOPROGRESS, 0L);
@@ -354,7 +361,8 @@ read_host(Attempt *attempt)
 
 	if (url != NULL && curl_url_set(url, CURLUPART_URL, detail(attempt, "url"), 0) == CURLUE_OK &&
 		curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK)
-		snprintf(attempt->host, sizeof(attempt->host), "%s", host);
+		for (size_t i = 0; host[i] != '\0' && i < sizeof(attempt->host) - 1; i++)
+			attempt->host[i] = (char) tolower((unsigned char) host[i]);
 	curl_free(host);
 	curl_url_cleanup(url);
 }
