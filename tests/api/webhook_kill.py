@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'jobs = off'
 """The worker is killed in the middle of deliveries, over and over, alone or with its parent: each event arrives at least once,
 always with the same id and the same bytes, and is recorded as delivered. HF_ROUNDS: how often. TAP.

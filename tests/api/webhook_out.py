@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'webhook_private = on' --conf 'poll_interval = 100ms'
 """What happens in the shop is told to the merchant's own systems: order placed, paid and shipped, payment captured, stock low, sale
 ended; each once, to whoever wants it and to nobody else, signed so that the public library of Standard Webhooks

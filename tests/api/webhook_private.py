@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# with-stack:
 # with-worker: --conf 'jobs = off'
 """A merchant's URL leads the worker to no address of one's own network, however it is written and whatever name it has: the
 address that is connected to counts. With webhook_private it may. Runs within tools/with-worker. TAP.
