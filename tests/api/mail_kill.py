@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # with-stack:
 # with-worker: --conf 'jobs = off'
 """The worker is killed in the middle of mails, over and over, alone or with its parent: in the end each mail has arrived, and what has
