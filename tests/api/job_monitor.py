@@ -6,10 +6,9 @@ what runs, has failed and why, is tried again, is dead or cancelled; totals; and
 """
 import os
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from api import Client, Tap, psql, register, why_no_problem, within
+from slow import Slow, hold_back
 from worker import Worker
 
 t = Tap()
@@ -128,31 +127,8 @@ t.ok(within(10, lambda: job(later).status == 404), "until it is told to be done 
 
 
 # Running.
-class Slow(BaseHTTPRequestHandler):
-    """Holds each delivery back until it is let go."""
-
-    gate, under_way, lock = threading.Event(), 0, threading.Lock()
-
-    def do_POST(self):
-        with Slow.lock:
-            Slow.under_way += 1
-        Slow.gate.wait(30)
-        with Slow.lock:
-            Slow.under_way -= 1
-        try:
-            self.send_response(204)
-            self.end_headers()
-        except OSError:
-            pass
-
-    def log_message(self, *_):
-        pass
-
-
-server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-server.daemon_threads = True
-threading.Thread(target=server.serve_forever, daemon=True).start()
-hook = mark.post("/v1/webhook-endpoints", {"url": f"http://127.0.0.1:{server.server_address[1]}/", "events": ["order.paid"]}).json()["id"]
+url = hold_back()
+hook = mark.post("/v1/webhook-endpoints", {"url": url, "events": ["order.paid"]}).json()["id"]
 
 
 def ping():

@@ -8,9 +8,9 @@ import os
 import random
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from api import Tap, key, product, psql, register, within
+from slow import Slow, hold_back
 from worker import Worker, broken
 
 ROUNDS = int(os.environ.get("HF_ROUNDS", 50))
@@ -75,35 +75,9 @@ psql("UPDATE shop.job_kind SET paused = false WHERE kind = 'noop'")
 t.ok(within(10, lambda: count("j.kind = 'noop'") == 0), "and goes on")
 worker.stop()
 
-
-class Slow(BaseHTTPRequestHandler):
-    """Holds each delivery back until it is let go."""
-
-    gate, under_way, most, seen, lock = threading.Event(), 0, 0, [], threading.Lock()
-
-    def do_POST(self):
-        with Slow.lock:
-            Slow.under_way += 1
-            Slow.most = max(Slow.most, Slow.under_way)
-            Slow.seen.append(self.headers["webhook-id"])
-        Slow.gate.wait(30)
-        with Slow.lock:
-            Slow.under_way -= 1
-        try:
-            self.send_response(204)
-            self.end_headers()
-        except OSError:
-            pass
-
-    def log_message(self, *_):
-        pass
-
-
-server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-server.daemon_threads = True
-threading.Thread(target=server.serve_forever, daemon=True).start()
+url = hold_back()
 HOOKS = {**FAST, "webhook_private": "on", "webhook_timeout": "20s"}
-hook = good[1].post("/v1/webhook-endpoints", {"url": f"http://127.0.0.1:{server.server_address[1]}/", "events": ["sale.ended"]}).json()["id"]
+hook = good[1].post("/v1/webhook-endpoints", {"url": url, "events": ["sale.ended"]}).json()["id"]
 
 
 def ping(n=1):
