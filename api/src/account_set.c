@@ -66,12 +66,19 @@ grow(HfAccountSet *set)
 bool
 hf_account_set_add(HfAccountSet *set, int64_t account)
 {
-	if (hf_account_set_has(set, account))
+	size_t at = set->places > 0 ? find(set->place, set->places, account) : 0;
+
+	if (account != 0 && set->places > 0 && set->place[at] == account)
 		return true;
-	if (account == 0 || set->count >= set->max ||
-		(set->count + 1 > set->places / 4 * 3 && !grow(set)))
+	if (account == 0 || set->count >= set->max)
 		return false;
-	set->place[find(set->place, set->places, account)] = account;
+	if (set->count + 1 > set->places / 4 * 3)
+	{
+		if (!grow(set))
+			return false;
+		at = find(set->place, set->places, account);
+	}
+	set->place[at] = account;
 	set->count++;
 	return true;
 }

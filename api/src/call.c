@@ -255,7 +255,7 @@ read_match(const HfRequest *request)
 
 	if (header == NULL || strlen(header) >= sizeof(match))
 		return hf_text(header);
-	strcpy(match, header);
+	snprintf(match, sizeof(match), "%s", header);
 	while ((suffix = strstr(match, "-gzip\"")) != NULL)
 		memmove(suffix, suffix + 5, strlen(suffix + 5) + 1);
 	return hf_text(match);
@@ -401,7 +401,7 @@ hf_call_link(HfRequest *request, const char *next)
 	if (used >= room)
 		link[0] = '\0';
 	else
-		strcpy(link + used, ">; rel=\"next\"");
+		snprintf(link + used, sizeof(request->reply.link) - used, ">; rel=\"next\"");
 }
 
 /* Answers with the row. */

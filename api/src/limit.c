@@ -9,7 +9,8 @@
  * and a key with enough of that is left out.
  *
  * Invariants: a request that waits is told exactly once, whatever becomes of Redis.  While Redis is
- * away, or answers with an error, this process judges by itself, and now and then one crowd tries.
+ * away, or answers with an error, this process judges by itself, with its share of what its machine
+ * may let in, and now and then one crowd tries.
  * What waits is a request of this worker, and so bounded by what Kore lets in; a crowd lives while
  * somebody waits in it.  During a call, and while its crowd is told, the crowd is `asking`: nobody
  * starts another, whatever those who are told do next.

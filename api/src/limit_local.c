@@ -158,16 +158,16 @@ hf_limit_key_text(char text[HF_LIMIT_KEY_TEXT], const HfLimitKey *key)
 	for (size_t i = 0; i < length; i++)
 		bytes[i] = (unsigned char) (key->id >> 8 * (length - 1 - i));
 	if (key->scope == HF_LIMIT_GLOBAL)
-		strcpy(text, "all");
+		snprintf(text, HF_LIMIT_KEY_TEXT, "all");
 	else if (key->scope == HF_LIMIT_ACCOUNT)
 		snprintf(text, HF_LIMIT_KEY_TEXT, "%llu", (unsigned long long) key->id);
 	else if (key->family == 0)
-		strcpy(text, "unknown");
+		snprintf(text, HF_LIMIT_KEY_TEXT, "unknown");
 	else
 	{
 		inet_ntop(key->family == 4 ? AF_INET : AF_INET6, bytes, text, HF_LIMIT_KEY_TEXT);
 		if (key->family == 6)
-			strcat(text, "/64");
+			snprintf(text + strlen(text), HF_LIMIT_KEY_TEXT - strlen(text), "/64");
 	}
 }
 

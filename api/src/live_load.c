@@ -35,6 +35,7 @@
 #define BUYERS_QUICK 50000	 /* units of a sale whose buyers are read soon */
 #define BUYERS_REST	 3		 /* times as long as a read of buyers takes, none is sent */
 #define BUYERS_PAUSE 5000	 /* milliseconds if they are too many, or cannot be read */
+#define SLICE		 20000	 /* accounts that are taken in at a time, in some ms */
 
 static int statement_live, statement_buyers;
 static HfLiveLoaded when_loaded;
@@ -214,7 +215,7 @@ hf_live_load(HfLiveSale *sale)
 	sale->load_era = sale->era;
 	sale->load_sent = now;
 	sale->load_moment = hf_near_cache_moment();
-	sale->loading = send(HF_PG_READ, statement_live, sale, loaded);
+	sale->loading = send(HF_PG_LIVE, statement_live, sale, loaded);
 	return sale->loading;
 }
 
@@ -246,31 +247,63 @@ hf_live_load_for(HfLiveSale *sale, HfLiveDone done, void *arg)
 	waiters++;
 }
 
-/* Takes the accounts out of an array of numbers; NULL if they are too many. */
-static HfAccountSet *
-read_accounts(const HfText *body)
+/* Takes up to SLICE accounts out of the array of numbers; false if they are too many. */
+static bool
+take_slice(HfLiveSale *sale)
 {
-	HfAccountSet *set = hf_account_set_create(BUYERS_MAX - buyers);
-	const char *at = body->data, *end = at + body->length;
+	const char *at = sale->buyers_at;
 
-	while (set != NULL && at < end)
+	for (int taken = 0; taken < SLICE && *at != '\0'; taken++)
 	{
 		int64_t account = 0;
 
-		if (!isdigit((unsigned char) *at))
-		{
-			at++;
-			continue;
-		}
-		for (; at < end && isdigit((unsigned char) *at); at++)
+		at += strcspn(at, "0123456789");
+		if (*at == '\0')
+			break;
+		for (; isdigit((unsigned char) *at); at++)
 			account = account * 10 + (*at - '0');
-		if (!hf_account_set_add(set, account))
-		{
-			hf_account_set_free(set);
-			set = NULL;
-		}
+		if (!hf_account_set_add(sale->buyers_coming, account))
+			return false;
 	}
-	return set;
+	sale->buyers_at = at;
+	return true;
+}
+
+/* The read has ended: with a set of accounts, or NULL. */
+static void
+end_buyers(HfLiveSale *sale, HfAccountSet *set)
+{
+	uint64_t now = hf_loop_now();
+
+	if (set != sale->buyers_coming)
+		hf_account_set_free(sale->buyers_coming);
+	free(sale->buyers_text);
+	sale->buyers_text = NULL;
+	sale->buyers_coming = NULL;
+	sale->buyers_reading = false;
+	sale->buyers = set;
+	if (set == NULL)
+		sale->buyers_pause = now + BUYERS_PAUSE;
+	else
+	{
+		buyers += hf_account_set_count(set);
+		sale->buyers_pause = now + (now - sale->buyers_sent) * BUYERS_REST;
+	}
+	sale->holds--;
+}
+
+/* Takes in the next accounts; the loop has other things to do between two slices. */
+static void
+take_buyers(void *arg)
+{
+	HfLiveSale *sale = arg;
+
+	if (!take_slice(sale) || hf_account_set_count(sale->buyers_coming) > BUYERS_MAX - buyers)
+		end_buyers(sale, NULL);
+	else if (*sale->buyers_at != '\0')
+		hf_loop_after(1, take_buyers, sale);
+	else
+		end_buyers(sale, sale->buyers_coming);
 }
 
 static void
@@ -278,22 +311,20 @@ buyers_loaded(void *arg, const HfPgAnswer *answer)
 {
 	HfLiveSale *sale = arg;
 	HfText body = hf_pg_value(answer, 0, 4);
-	uint64_t now = hf_loop_now();
 
-	sale->buyers_reading = false;
 	if (answer->outcome == HF_PG_ROWS && body.data != NULL)
-		sale->buyers = read_accounts(&body);
+	{
+		sale->buyers_text = strndup(body.data, body.length);
+		sale->buyers_coming = hf_account_set_create(BUYERS_MAX);
+	}
 	else if (answer->outcome == HF_PG_REFUSED)
 		hf_log(HF_LOG_ERROR, "statement_failed", "rest.sale_buyers: %s %s", answer->sqlstate,
 			   answer->message);
-	if (sale->buyers == NULL)
-		sale->buyers_pause = now + BUYERS_PAUSE;
+	sale->buyers_at = sale->buyers_text;
+	if (sale->buyers_text == NULL || sale->buyers_coming == NULL)
+		end_buyers(sale, NULL);
 	else
-	{
-		buyers += hf_account_set_count(sale->buyers);
-		sale->buyers_pause = now + (now - sale->buyers_sent) * BUYERS_REST;
-	}
-	sale->holds--;
+		take_buyers(sale);
 }
 
 /* Reads who has bought.  Not to be called but while the state is true and nothing is under way. */

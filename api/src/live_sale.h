@@ -51,6 +51,9 @@ typedef struct HfLiveSale
 	uint64_t buyers_pause; /* not to be read before */
 	unsigned buyers_era;
 	bool buyers_reading;
+	char *buyers_text;	   /* the answer, of which a slice is taken in at a time */
+	const char *buyers_at; /* what is left of it */
+	HfAccountSet *buyers_coming;
 
 	/* The load that is under way, or was last. */
 	bool loading;

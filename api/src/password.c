@@ -174,7 +174,7 @@ hf_password_verify(const HfText *password, const char *hash, HfPasswordDone done
 		crypto_pwhash_str_needs_rehash(hash, hf_config.hash_passes, hf_config.hash_memory) >= 0;
 
 	if (job != NULL)
-		strcpy(job->hash, possible ? hash : dummy);
+		snprintf(job->hash, sizeof(job->hash), "%s", possible ? hash : dummy);
 	return start(job, password->length <= HF_PASSWORD_MAX ? password : &none);
 }
 

@@ -3,15 +3,15 @@
  *		PostgreSQL, without waiting: lanes of connections and the calls that wait on them.
  *
  * A call goes to the connection of its lane with the fewest calls before it, at once; what the
- * handlers of a pass have sent to READ is flushed in the next, with one Sync a connection.
+ * handlers of a pass have sent to READ or LIVE is flushed in the next, with one Sync a connection.
  *
  * Invariants: a call that hf_pg_send() accepted is answered exactly once, later: with rows, with
  * an error, or with the loss of its connection, which a frozen server comes to as well.  There
  * are as many calls as the queues have room for, allocated in the beginning.  Only a statement of
- * READ is ever sent twice, and only once more: when a neighbour's failure has skipped it, when
- * its connection was lost, or when its plan had become stale; then alone, so that no neighbour
- * can harm it again, and only while its request still waits.  A statement whose values are too
- * long to be kept is alone from the beginning and is not sent twice.
+ * READ or LIVE is ever sent twice, and only once more: when a neighbour's failure has skipped it,
+ * when its connection was lost, or when its plan had become stale; then alone, so that no
+ * neighbour can harm it again, and only while its request still waits.  A statement whose values
+ * are too long to be kept is alone from the beginning and is not sent twice.
  *
  * The lanes, connections and calls belong to the worker.  Callbacks run from the loop, and may
  * send.
@@ -30,6 +30,8 @@
 #define GRACE		 2000 /* milliseconds that the server has beyond a request's time */
 #define SCRATCH_KEEP (256 * 1024)
 #define VALUES_MAX	 ((size_t) 64 * 1024 * 1024) /* libpq counts in int */
+#define LIVE_QUEUE	 256
+#define TRY_AGAIN	 "40001" /* what did not run for reasons of the session may run in another */
 
 static HfPgStatement statements[HF_PG_STATEMENTS];
 static int n_statements;
@@ -132,6 +134,7 @@ hf_pg_start(void)
 			   config->slow_timeout);
 	begin_pool(HF_PG_PURCHASE, config->database_purchase_connections,
 			   config->database_purchase_connections, config->request_timeout / 2);
+	begin_pool(HF_PG_LIVE, 1, LIVE_QUEUE, config->request_timeout);
 	started = true;
 	hf_loop_at_pass(flush_all);
 	hf_loop_every(TICK, watch_all);
@@ -168,12 +171,13 @@ send_copy(HfPgConnection *c, HfPgCall *call, const HfText *values, int n)
 {
 	static char *scratch; /* for values that are not kept */
 	static size_t room;
+	HfPgLane lane = c->pool->lane;
 	size_t size = 0;
 
 	for (int i = 0; i < n; i++)
 		if (values[i].data != NULL)
 			size += values[i].length + 1;
-	call->repeatable = c->pool->lane == HF_PG_READ && size <= HF_PG_COPY_MAX;
+	call->repeatable = (lane == HF_PG_READ || lane == HF_PG_LIVE) && size <= HF_PG_COPY_MAX;
 	call->alone = !call->repeatable;
 	if (size > VALUES_MAX)
 		return false;
@@ -325,6 +329,8 @@ hf_pg_answer(HfPgConnection *c, HfPgCall *call)
 		}
 		if (stale && repeat(c->pool, call))
 			return;
+		if (stale)
+			answer.sqlstate = TRY_AGAIN;
 	}
 	call_back(c->pool, call, &answer);
 }

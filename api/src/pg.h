@@ -20,6 +20,7 @@ typedef enum HfPgLane
 	HF_PG_WRITE,	/* a Sync, and so a transaction, a statement */
 	HF_PG_SLOW,		/* what takes long: as WRITE, on connections of its own */
 	HF_PG_PURCHASE, /* batches of purchases: as WRITE, on connections of its own */
+	HF_PG_LIVE,		/* what is to be known of sales: as READ, on a connection of its own */
 	HF_PG_LANES
 } HfPgLane;
 

@@ -29,7 +29,7 @@
 #define BACKOFF_MIN 50
 #define BACKOFF_MAX 2000
 
-static const char *const lane_names[HF_PG_LANES] = {"read", "write", "slow", "purchase"};
+static const char *const lane_names[HF_PG_LANES] = {"read", "write", "slow", "purchase", "live"};
 
 /* Marks a connection as one to be given up, for the first reason that is found. */
 void

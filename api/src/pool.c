@@ -168,7 +168,7 @@ hf_pool_make(unsigned threads, unsigned queue)
 		goto failed;
 	for (unsigned i = 0; i < pool->threads + queue; i++)
 		TAILQ_INSERT_TAIL(&pool->free, &jobs[i], link);
-	pool->event.handle = handle;
+	pool->event.handle = handle; /* NOLINT(clang-analyzer-unix.Malloc): jobs is in the list */
 	kore_platform_event_level_read(descriptor, pool);
 	return pool;
 

@@ -130,7 +130,7 @@ hf_problem_load(const HfText *json)
 			strlen(code) == SQLSTATE_LENGTH && (table[i].problem.name = strdup(name)) != NULL &&
 			(table[i].problem.title = strdup(title)) != NULL;
 		if (good)
-			strcpy(table[i].sqlstate, code);
+			memcpy(table[i].sqlstate, code, sizeof(table[i].sqlstate));
 		good = good && (i == 0 || strcmp(table[i - 1].sqlstate, code) < 0);
 	}
 	json_decref(all);

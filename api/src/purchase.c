@@ -44,6 +44,7 @@ typedef struct Line
 	uint64_t since; /* hf_loop_now() */
 	int64_t sale;
 	int64_t quantity;
+	const char *refusal; /* of one that only asks; a SQLSTATE, or NULL */
 	char key[KEY_MAX + 1];
 } Line;
 
@@ -63,6 +64,7 @@ static unsigned lines, batches; /* all lines; batches under way */
 static uint64_t sent_at;		/* when the last of those was sent */
 static unsigned waiting;		/* lines that have arrived and were not sent */
 static uint64_t up_at;			/* when there was a connection last */
+static bool alarmed;			/* wake() will be called */
 
 static struct LineList spare = STAILQ_HEAD_INITIALIZER(spare);
 static char *text; /* of the four arrays of a batch */
@@ -150,8 +152,11 @@ answer_line(Line *line, const HfPgAnswer *answer, int row)
 	}
 	if (line->quantity < 0 && verdict.length == 5 && memcmp(verdict.data, "HF003", 5) == 0)
 	{
-		hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
-						 "it has expired; draw a new one");
+		if (line->refusal != NULL)
+			hf_reply_refusal(request, hf_problem_of_sqlstate(line->refusal), NULL, NULL);
+		else
+			hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket",
+							 "it has expired; draw a new one");
 		return;
 	}
 	problem = verdict.length == 5 ? hf_problem_of_sqlstate(verdict.data) : NULL;
@@ -198,7 +203,7 @@ static void
 split(Batch *batch, const HfPgAnswer *answer)
 {
 	Batch *first = new_batch();
-	Line *line = STAILQ_FIRST(&batch->line);
+	Line *line;
 
 	if (batch->lines == 1 || first == NULL || is_hopeless(answer->sqlstate))
 	{
@@ -392,12 +397,36 @@ hf_purchase_start(void)
 
 	text = malloc(bytes);
 	if (all == NULL || text == NULL)
+	{
+		free(all);
 		return false;
+	}
 	for (unsigned i = 0; i < hf_config.purchase_queue; i++)
 		STAILQ_INSERT_HEAD(&spare, &all[i], link);
 	hf_loop_at_pass(send_batches);
 	hf_loop_every(TICK, watch);
 	return true;
+}
+
+static void wake(void *arg);
+
+/* Whoever waits while a batch is young need not wait for it once it takes long. */
+static void
+set_alarm(void)
+{
+	if (alarmed || batches == 0 || waiting == 0)
+		return;
+	alarmed = true;
+	hf_loop_after(LONG, wake, NULL);
+}
+
+static void
+wake(void *arg)
+{
+	(void) arg;
+	alarmed = false;
+	send_batches();
+	set_alarm();
 }
 
 /* Are there more than can be served?  Then who comes last is better told at once. */
@@ -411,7 +440,8 @@ is_full(void)
 }
 
 void
-hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantity)
+hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantity,
+			const char *refusal)
 {
 	Line *line;
 	HfPgState lane;
@@ -430,9 +460,11 @@ hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantit
 	line->since = hf_loop_now();
 	line->sale = sale;
 	line->quantity = quantity;
+	line->refusal = refusal;
 	hf_text_copy(line->key, sizeof(line->key), key);
 	hf_request_hold(request);
 	STAILQ_INSERT_TAIL(&arrived, line, link);
 	waiting++;
 	hf_loop_ask();
+	set_alarm();
 }

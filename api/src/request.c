@@ -92,7 +92,7 @@ take_address(HfRequest *request)
 	said = hf_request_header(request, "x-real-ip");
 	if (said != NULL &&
 		(inet_pton(AF_INET, said, bytes) == 1 || inet_pton(AF_INET6, said, bytes) == 1))
-		strcpy(request->address, said);
+		snprintf(request->address, sizeof(request->address), "%s", said);
 }
 
 /* Kore's request is about to be freed, answered or not. It may say so more than once. */

@@ -69,17 +69,21 @@ read_size(const char *text, uint64_t *bytes)
 static char **
 read_words(const char *text)
 {
-	char **words = calloc(WORDS_MAX + 1, sizeof(char *));
-	char *copy = strdup(text), *rest = NULL;
+	char **words = calloc(1, (WORDS_MAX + 1) * sizeof(char *) + strlen(text) + 1);
+	char *copy, *rest = NULL;
 	size_t n = 0;
 
-	if (words == NULL || copy == NULL)
+	if (words == NULL)
 		return NULL;
+	copy = memcpy(words + WORDS_MAX + 1, text, strlen(text) + 1);
 	for (char *word = strtok_r(copy, " \t", &rest); word != NULL;
 		 word = strtok_r(NULL, " \t", &rest))
 	{
 		if (n == WORDS_MAX)
+		{
+			free(words);
 			return NULL;
+		}
 		words[n++] = word;
 	}
 	return words;

@@ -236,7 +236,7 @@ changed(const HfLive *live)
 	hf_stream_id(id, live);
 	if (strcmp(id, stream->id) == 0)
 		return;
-	strcpy(stream->id, id);
+	memcpy(stream->id, id, sizeof(id));
 	stream->news++;
 	hf_part_drop(&stream->event);
 	if (hf_loop_now() >= next_round)

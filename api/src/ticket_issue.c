@@ -14,10 +14,10 @@
  * Invariants: whoever waits is told exactly once, whatever becomes of Redis.  While Redis is away
  * or talks nonsense, this process draws by itself up to its share of the quota, and now and then
  * one call tries again; what it has drawn is good for as long as any other.  So no more than twice
- * the quota is ever out: the quota in Redis, and all shares together.  If Redis forgets a set, it
- * may fill it again.  Machines that disagree on the time by a second may count in different windows
- * for that long.  What waits is a request of this worker, and so bounded; there are as many sales
- * here as were open lately.
+ * the quota is ever out of one machine, the quota in Redis and the shares of its workers, and of
+ * several one quota more for each.  If Redis forgets a set, it may fill it again.  Machines that
+ * disagree on the time by a second may count in different windows for that long.  What waits is a
+ * request of this worker, and so bounded; there are as many sales here as were open lately.
  */
 #include "ticket_issue.h"
 #include "kore.h"
@@ -211,7 +211,7 @@ send_call(Sale *of)
 	char name[2][NAME_LENGTH], quota[NUMBER_MAX], kept[NUMBER_MAX];
 	const char *argv[5 + 3 + ACCOUNTS_MAX];
 	size_t length[sizeof(argv) / sizeof(argv[0])];
-	int64_t ttl = hf_config.ticket_ttl;
+	int64_t ttl = hf_config.ticket_ttl, left = of->begins + 2 * ttl - hf_ticket_now() + SLACK;
 	const Waiter *waiter = STAILQ_FIRST(&of->waiting);
 	int argc = 0;
 
@@ -219,8 +219,7 @@ send_call(Sale *of)
 		snprintf(name[i], NAME_LENGTH, "%s{%lld}:%lld", prefix, (long long) of->id,
 				 (long long) (of->begins + (i + 1) * ttl));
 	snprintf(quota, NUMBER_MAX, "%lld", (long long) of->quota);
-	snprintf(kept, NUMBER_MAX, "%lld",
-			 (long long) (of->begins + 2 * ttl - hf_ticket_now() + SLACK));
+	snprintf(kept, NUMBER_MAX, "%lld", (long long) left);
 	argv[argc++] = of->whole ? "EVAL" : "EVALSHA";
 	argv[argc++] = of->whole ? script : digest;
 	argv[argc++] = "2";

@@ -96,7 +96,7 @@ write_token(char token[HF_TOKEN_ACCESS_MAX + 1], const Key *with, int64_t accoun
 		(!staff || jwt_add_grant_bool(jwt, "staff", 1) == 0) &&
 		(text = jwt_encode_str(jwt)) != NULL && strlen(text) <= HF_TOKEN_ACCESS_MAX;
 	if (good)
-		strcpy(token, text);
+		memcpy(token, text, strlen(text) + 1);
 	free(text);
 	jwt_free(jwt);
 	return good;
@@ -141,7 +141,7 @@ read_line(char *line, const char *where, char *error, size_t room)
 	if (!read_secret(into, secret) || into->length < SECRET_MIN)
 		return hf_refuse(error, room, "%s: a secret is %d to %d bytes in hex or base64url", where,
 						 SECRET_MIN, SECRET_MAX);
-	strcpy(into->kid, kid);
+	snprintf(into->kid, sizeof(into->kid), "%s", kid);
 	keys++;
 	return true;
 }

@@ -8,7 +8,7 @@ CREATE TABLE _holdfast.payment_listener (
     function text COLLATE "C" NOT NULL,
     CONSTRAINT payment_listener_pkey PRIMARY KEY (function)
 );
-COMMENT ON TABLE _holdfast.payment_listener IS 'Functions that are called when a payment changes its state: schema and name, quoted.';
+COMMENT ON TABLE _holdfast.payment_listener IS 'Functions that are called when a payment changes its state, or more of it is refunded: schema and name, quoted.';
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.payment_listener', '');
 
 -- Only updates are told of: restoring a dump inserts. A listener has to run as its own owner, for it is called from
@@ -32,7 +32,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _holdfast.tell_payment() IS 'Trigger: calls the listeners, whoever changes the payment. Definer''s rights: it reads the list.';
 CREATE TRIGGER payment_told AFTER UPDATE ON _holdfast.payment
-    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION _holdfast.tell_payment();
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state OR OLD.refunded IS DISTINCT FROM NEW.refunded) EXECUTE FUNCTION _holdfast.tell_payment();
 
 CREATE FUNCTION holdfast.listen_payments(p_function regproc) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -54,7 +54,7 @@ BEGIN
     INSERT INTO _holdfast.payment_listener VALUES (v_name) ON CONFLICT DO NOTHING;
 END $$;
 COMMENT ON FUNCTION holdfast.listen_payments(regproc) IS
-'Has a function called whenever a payment changes its state after it was created, in the transaction that changes it: p_function(account bigint, payment uuid, owner uuid, old_state text, new_state text). What it raises undoes the change, also that of money that has been taken: it should bear anything. It has to be SECURITY DEFINER, and so runs as its owner. Calling again changes nothing. Definer''s rights: it writes to the storage. Errors: 22004, 42883 the function does not take these arguments, or is not SECURITY DEFINER; later, when it is called: 42501 it is so no more.';
+'Has a function called whenever a payment changes its state after it was created, or more of it is refunded (then both states may be partially_refunded), in the transaction that changes it: p_function(account bigint, payment uuid, owner uuid, old_state text, new_state text). What it raises undoes the change, also that of money that has been taken: it should bear anything. It has to be SECURITY DEFINER, and so runs as its owner. Calling again changes nothing. Definer''s rights: it writes to the storage. Errors: 22004, 42883 the function does not take these arguments, or is not SECURITY DEFINER; later, when it is called: 42501 it is so no more.';
 
 CREATE FUNCTION holdfast.unlisten_payments(p_function text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

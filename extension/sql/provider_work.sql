@@ -112,7 +112,7 @@ COMMENT ON FUNCTION holdfast.set_webhook_secret(text, text, interval) IS
 -- the settings of the planner, which leave it the index of due calls and the primary keys.
 CREATE FUNCTION holdfast.claim_calls(p_provider text, p_limit integer DEFAULT 100, p_lease interval DEFAULT '30 s')
     RETURNS TABLE (account_id bigint, payment uuid, call integer, key text, kind text, amount bigint, currency text, method text, owner uuid,
-                   original text, attempt integer, leased_until timestamptz)
+                   original text, attempt integer, leased_until timestamptz, given_up_at timestamptz)
     LANGUAGE plpgsql VOLATILE ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -160,7 +160,7 @@ BEGIN
         RETURNING c.account_id, c.payment, c.n, c.kind, c.amount, c.attempts, c.due_at)
     SELECT c.account_id, c.payment, c.n, _holdfast.call_key(c.account_id, c.payment, c.n),
            CASE WHEN p.state = 'v' AND c.kind IN ('a', 's', 'k') THEN 'lookup' ELSE k.name END, c.amount, p.currency, p.method, p.owner,
-           o.reference, c.attempts, c.due_at
+           o.reference, c.attempts, c.due_at, CASE WHEN p.state = 'v' THEN p.changed_at END
     FROM claimed AS c
     LEFT JOIN _holdfast.call_kind AS k ON k.code = c.kind
     JOIN _holdfast.payment AS p ON p.account_id = c.account_id AND p.id = c.payment
@@ -171,7 +171,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION holdfast.claim_calls(text, integer, interval) IS
-'Claims up to p_limit (1 to 10000) due calls of a provider, those due longest first, for p_lease (up to 1 day); nobody else gets them until then. Commit, make each call with its key (the same for every attempt: it is the provider''s idempotency key) before leased_until or not at all, and record its result with record_result(). kind: authorize, charge (authorize and capture in one), capture, void, refund; or lookup: the payment was given up, so ask the provider what has become of the call with this key and do not make it (never heard of: declined). amount: minor units of currency. original: the provider''s reference of what is to be captured, voided or refunded. attempt: 1 for the first. Calls whose attempts have been used up without an answer become unknown; unknown ones are claimed no oftener than the provider''s longest back-off. Waits for nobody. Errors: HF032 unknown provider, 22004, 22023 limit, lease. Definer''s rights: it writes to the storage on behalf of whoever may execute it.';
+'Claims up to p_limit (1 to 10000) due calls of a provider, those due longest first, for p_lease (up to 1 day); nobody else gets them until then. Commit, make each call with its key (the same for every attempt: it is the provider''s idempotency key) before leased_until or not at all, and record its result with record_result(). kind: authorize, charge (authorize and capture in one), capture, void, refund; or lookup: the payment was given up, so ask the provider what has become of the call with this key and do not make it (never heard of: declined). amount: minor units of currency. original: the provider''s reference of what is to be captured, voided or refunded. attempt: 1 for the first. given_up_at: when the payment was given up; before that, others may have claimed the call to make it. Calls whose attempts have been used up without an answer become unknown; unknown ones are claimed no oftener than the provider''s longest back-off. Waits for nobody. Errors: HF032 unknown provider, 22004, 22023 limit, lease. Definer''s rights: it writes to the storage on behalf of whoever may execute it.';
 
 -- PL/pgSQL, because a body of SQL would be planned for every webhook.
 CREATE FUNCTION _holdfast.read_call_keys(p_keys text[]) RETURNS TABLE (account_id bigint, payment uuid, call integer)

@@ -7,11 +7,14 @@
 -- result counts only for the picture it was made of: an account may have another one by now.
 --
 -- The files of uploads and of sizes are named after what is in them, so that one may be wanted in many places. Those that
--- nobody wants any more are swept, once a day, in 16 steps: one for each digit that names begin with. A step is
--- told the names that are wanted, and takes away what is older than a day and not among them; whoever comes to want a file
--- that is there already makes it new again (utimensat), and a file that has just been made is new.
+-- nobody wants any more are swept, once a day, step by step: 0 to 15 are about uploads, one for each digit that names begin
+-- with, 16 to 271 about sizes, one for each two digits. A step is told the names that are wanted, found by indexes on
+-- their beginnings, and takes away what is older than a day and not among them; whoever comes to want a file
+-- that is there already makes it new again (utimensat), and a file that has just been made is new. The payload of
+-- the periodic job is the step that is next: when one has died, the sweep of the next day begins with it.
 --
--- Locks: jobs, then products and accounts, in the order of their ids, then images.
+-- Locks: jobs, then products and accounts, in the order of their ids, then images. The periodic job before keys of jobs, as
+-- shop.run_periodic() takes them.
 
 BEGIN;
 SET LOCAL ROLE shop_owner;
@@ -98,47 +101,84 @@ END $$;
 COMMENT ON FUNCTION shop.finish_images(uuid, uuid[], json[]) IS
 'What has become of pictures, as far as their jobs are still claimed with this lease: {original, sizes: [{name, width, height, type, file}]}, in pixels, or {original, reason} of one that is refused, which its merchant reads (200 characters). It counts if that is still the picture, and it is not decided yet. Finishes the jobs, and returns them. Errors: HS015. Definer''s rights: the worker has none on tables.';
 
-CREATE FUNCTION shop.sweep_details(p_lease uuid, p_ids uuid[]) RETURNS TABLE (id uuid, details json)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+CREATE FUNCTION shop.refuse_lost_pictures() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_reason CONSTANT text := 'it could not be worked on; upload it again';
+    v_images bigint[];
+    v_accounts bigint[];
+BEGIN
+    SELECT array_agg((d.payload ->> 'image_id')::bigint), array_agg((d.payload ->> 'account_id')::bigint) INTO v_images, v_accounts
+    FROM shop.job_dead AS d
+    WHERE d.kind = 'image_uploaded' AND d.died_at < clock_timestamp() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM shop.job AS j WHERE j.kind = d.kind AND j.payload = d.payload);
+    SELECT array_agg(i.id) INTO v_images FROM shop.image AS i WHERE i.id = ANY (v_images) AND i.state = 'uploaded';
+    SELECT array_agg(a.id) INTO v_accounts FROM shop.account AS a WHERE a.id = ANY (v_accounts) AND a.avatar ->> 'state' = 'uploaded';
+
+    PERFORM FROM shop.product AS p WHERE p.id IN (SELECT i.product_id FROM shop.image AS i WHERE i.id = ANY (v_images)) ORDER BY p.id FOR NO KEY UPDATE;
+    UPDATE shop.image AS i SET state = 'refused', reason = v_reason WHERE i.id = ANY (v_images) AND i.state = 'uploaded';
+    PERFORM FROM shop.account AS a WHERE a.id = ANY (v_accounts) ORDER BY a.id FOR NO KEY UPDATE;
+    UPDATE shop.account AS a SET avatar = a.avatar || jsonb_build_object('state', 'refused', 'reason', v_reason), version = a.version + 1
+    WHERE a.id = ANY (v_accounts) AND a.avatar ->> 'state' = 'uploaded';
+    RETURN coalesce(cardinality(v_images), 0) + coalesce(cardinality(v_accounts), 0);
+END $$;
+COMMENT ON FUNCTION shop.refuse_lost_pictures() IS
+'Refuses pictures that nobody will work on any more: their job has been a dead letter for a day, and no other is about them. For the clock. Returns how many those were.';
+
+CREATE FUNCTION shop.size_beginnings(p_sizes jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT j.id, json_build_object('sweep', s.prefix,
-            'originals', (SELECT coalesce(json_agg(DISTINCT o.name), '[]') FROM (
-                SELECT i.original FROM shop.image AS i
-                UNION ALL SELECT a.avatar ->> 'original' FROM shop.account AS a WHERE a.avatar IS NOT NULL) AS o (name)
-                WHERE starts_with(o.name, s.prefix)),
-            'files', (SELECT coalesce(json_agg(DISTINCT z.size ->> 'file'), '[]') FROM (
-                SELECT i.sizes FROM shop.image AS i
-                UNION ALL SELECT a.avatar -> 'sizes' FROM shop.account AS a WHERE a.avatar IS NOT NULL) AS f (sizes), jsonb_array_elements(f.sizes) AS z (size)
-                WHERE starts_with(z.size ->> 'file', s.prefix)))
-        FROM shop.job AS j, LATERAL (SELECT to_hex((j.payload ->> 'step')::integer) AS prefix) AS s
+        SELECT array_agg(DISTINCT left(s.size ->> 'file', 2)) FROM jsonb_array_elements(p_sizes) AS s (size);
+    END;
+COMMENT ON FUNCTION shop.size_beginnings(jsonb) IS 'What the names of files of sizes begin with: the first two digits.';
+
+CREATE INDEX image_original_idx ON shop.image (left(original, 1));
+CREATE INDEX image_sizes_idx ON shop.image USING gin (shop.size_beginnings(sizes));
+CREATE INDEX account_avatar_original_idx ON shop.account (left(avatar ->> 'original', 1)) WHERE avatar IS NOT NULL;
+CREATE INDEX account_avatar_sizes_idx ON shop.account USING gin (shop.size_beginnings(avatar -> 'sizes')) WHERE avatar IS NOT NULL;
+
+CREATE FUNCTION shop.sweep_details(p_lease uuid, p_ids uuid[]) RETURNS TABLE (id uuid, details json)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+    BEGIN ATOMIC
+        SELECT j.id, CASE WHEN s.step < 16
+            THEN json_build_object('sweep', s.beginning, 'wanted', (SELECT coalesce(json_agg(DISTINCT o.name), '[]') FROM (
+                SELECT i.original FROM shop.image AS i WHERE left(i.original, 1) = s.beginning
+                UNION ALL SELECT a.avatar ->> 'original' FROM shop.account AS a WHERE a.avatar IS NOT NULL AND left(a.avatar ->> 'original', 1) = s.beginning) AS o (name)))
+            ELSE json_build_object('sweep', s.beginning, 'wanted', (SELECT coalesce(json_agg(DISTINCT z.size ->> 'file'), '[]') FROM (
+                SELECT i.sizes FROM shop.image AS i WHERE shop.size_beginnings(i.sizes) @> ARRAY[s.beginning]
+                UNION ALL SELECT a.avatar -> 'sizes' FROM shop.account AS a
+                WHERE a.avatar IS NOT NULL AND shop.size_beginnings(a.avatar -> 'sizes') @> ARRAY[s.beginning]) AS f (sizes), jsonb_array_elements(f.sizes) AS z (size)
+                WHERE starts_with(z.size ->> 'file', s.beginning))) END
+        FROM shop.job AS j
+        CROSS JOIN LATERAL (SELECT (j.payload ->> 'step')::integer AS step) AS n
+        CROSS JOIN LATERAL (SELECT n.step, CASE WHEN n.step < 16 THEN to_hex(n.step) ELSE lpad(to_hex(n.step - 16), 2, '0') END AS beginning) AS s
         WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_sweep';
     END;
 COMMENT ON FUNCTION shop.sweep_details(uuid, uuid[]) IS
-'What is to be known about jobs of kind image_sweep that are claimed with this lease: {sweep: the digit that names begin with, originals: the uploads that are wanted, files: the sizes that are wanted}. A picture of a deleted product is wanted: it may be in an order. Definer''s rights: the worker has none on tables.';
+'What is to be known about jobs of kind image_sweep that are claimed with this lease: {sweep: what names begin with, one digit of uploads or two of sizes, wanted: the names that are wanted}. A picture of a deleted product is wanted: it may be in an order. Definer''s rights: the worker has none on tables.';
 
 CREATE FUNCTION shop.finish_sweeps(p_lease uuid, p_ids uuid[], p_results json[]) RETURNS SETOF uuid
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
-    v_steps integer[];
-    v_step integer;
+    v_steps CONSTANT integer := 16 + 256;
+    v_next integer;
 BEGIN
     IF cardinality(p_results) IS DISTINCT FROM cardinality(p_ids) THEN
         PERFORM shop.refuse('HS015', '/results', 'wanted: one for each job');
     END IF;
-    SELECT array_agg((j.payload ->> 'step')::integer) INTO v_steps
+    SELECT (max((j.payload ->> 'step')::integer) + 1) % v_steps INTO v_next
     FROM (SELECT j.payload FROM shop.job AS j
           WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_sweep'
           FOR UPDATE) AS j;
+    UPDATE shop.job_periodic AS p SET payload = jsonb_build_object('step', v_next) WHERE p.name = 'image_sweep' AND v_next IS NOT NULL;
     RETURN QUERY SELECT f.id FROM shop.finish_jobs(p_lease, p_ids) AS f (id);
-    FOREACH v_step IN ARRAY coalesce(v_steps, '{}') LOOP
-        IF v_step < 15 THEN
-            PERFORM shop.enqueue('image_sweep', jsonb_build_object('step', v_step + 1), 'image_sweep', NULL, -5);
-        END IF;
-    END LOOP;
+    IF v_next > 0 THEN
+        PERFORM shop.enqueue('image_sweep', jsonb_build_object('step', v_next), 'image_sweep', NULL, -5);
+    END IF;
 END $$;
 COMMENT ON FUNCTION shop.finish_sweeps(uuid, uuid[], json[]) IS
-'Finishes jobs of kind image_sweep that are still claimed with this lease, and enqueues the next step. Only one sweep goes on at a time: of two the later ends. What came of a step is the worker''s alone. Errors: HS015. Definer''s rights: the worker has none on tables.';
+'Finishes jobs of kind image_sweep that are still claimed with this lease, notes which step is next, and enqueues it, unless it was the last. Only one sweep goes on at a time: of two the later ends. What came of a step is the worker''s alone. Errors: HS015. Definer''s rights: the worker has none on tables.';
 
 GRANT EXECUTE ON FUNCTION shop.image_details(uuid, uuid[]), shop.finish_images(uuid, uuid[], json[]), shop.sweep_details(uuid, uuid[]),
     shop.finish_sweeps(uuid, uuid[], json[]) TO shop_worker;

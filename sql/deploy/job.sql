@@ -16,7 +16,7 @@
 --   transaction that has touched the slot itself does (shop.tend_jobs).
 -- - Marks. Each claim notes in shop.job_log how far it has come in its lane (kind and priority); the next one begins
 --   there instead of at the dead entries before it. Notes are only inserted, so the highest is found at once however old
---   a snapshot is open. A mark is a hint: once a second some claim looks from the very beginning, and finds what was
+--   a snapshot is open. A mark is a hint: once a second a claim of each kind looks from the very beginning, and finds what was
 --   committed late, given back by a rollback, or skipped because somebody had it locked.
 --
 -- The minute is for pg_dump, which takes its snapshot first and locks the tables later. Whose snapshot is older than the
@@ -61,7 +61,7 @@ COMMENT ON COLUMN shop.job_kind.paused IS 'No job of it is claimed.';
 
 INSERT INTO shop.job_kind (kind, attempts) VALUES
     ('order_placed', 10), ('payment_received', 10), ('order_shipped', 10), ('password_reset', 5), ('image_uploaded', 5), ('noop', 3),
-    ('sale_ended', 10), ('stock_low', 10), ('webhook', 100);
+    ('order_cancelled', 10), ('payment_refunded', 10), ('sale_ended', 10), ('stock_low', 10), ('webhook', 100);
 
 CREATE TABLE shop.job_head (
     one   boolean  NOT NULL DEFAULT true,
@@ -140,17 +140,20 @@ CREATE TABLE shop.job_log (
     jobs     integer     NOT NULL DEFAULT 1,
     priority integer,
     slot     smallint    NOT NULL,
+    step     smallint    NOT NULL DEFAULT 0,
     event    text        COLLATE "C" NOT NULL,
     kind     text        COLLATE "C" NOT NULL,
     worker   text,
-    CONSTRAINT job_log_event_check CHECK (event IN ('claim', 'finish', 'retry', 'die', 'cancel', 'release', 'tend', 'busy'))
+    CONSTRAINT job_log_event_check CHECK (event IN ('claim', 'finish', 'retry', 'die', 'cancel', 'release', 'tend', 'busy', 'look'))
 ) PARTITION BY LIST (slot);
 CREATE INDEX job_log_mark_idx ON shop.job_log (kind, priority, due_at, job_id) WHERE event = 'claim';
-CREATE INDEX job_log_at_idx ON shop.job_log (at) WHERE event NOT IN ('tend', 'busy');
+CREATE INDEX job_log_at_idx ON shop.job_log (at) WHERE event NOT IN ('tend', 'busy', 'look');
 CREATE INDEX job_log_tend_idx ON shop.job_log (event, at) WHERE event IN ('tend', 'busy');
-COMMENT ON TABLE shop.job_log IS 'What has happened lately, a row per call and kind: only inserted, summed up in shop.job_minute when its slot is truncated.';
+CREATE INDEX job_log_look_idx ON shop.job_log (kind, at) WHERE event = 'look';
+COMMENT ON TABLE shop.job_log IS 'What has happened lately, a row per call, kind and step: only inserted, summed up in shop.job_minute when its slot is truncated.';
 COMMENT ON COLUMN shop.job_log.due_at IS 'Of a claim: due_at and, in job_id, the id of the last job claimed: the mark of its lane.';
 COMMENT ON COLUMN shop.job_log.took IS 'Time in all: that its jobs waited after they were due (claim), that they ran (finish, retry, die).';
+COMMENT ON COLUMN shop.job_log.step IS 'How long each of its jobs took, as shop.duration_step() has it; 0 of what takes no time.';
 
 DO $$
 BEGIN

@@ -44,13 +44,6 @@ END $$;
 COMMENT ON FUNCTION shop.take_job_key(text, uuid) IS
 'Gives a key whose job is nowhere to another job. False if there is such a job, or the snapshot may be too old to tell.';
 
-CREATE FUNCTION shop.buried_payload(p_payload jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT CASE jsonb_typeof(p_payload) WHEN 'object' THEN p_payload - 'token' ELSE p_payload END;
-    END;
-COMMENT ON FUNCTION shop.buried_payload(jsonb) IS 'What is kept of the payload of a job that is dead or cancelled: all but the secret in its field token.';
-
 CREATE FUNCTION shop.enqueue(p_kind text, p_payload jsonb, p_key text DEFAULT NULL, p_due_at timestamptz DEFAULT NULL, p_priority integer DEFAULT 0) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -127,7 +120,7 @@ BEGIN
         EXECUTE format('LOCK TABLE ONLY shop.job_log_%s IN ACCESS EXCLUSIVE MODE', p_slot);
         EXECUTE format('INSERT INTO shop.job_minute (minute, event, kind, jobs, took, longest)
             SELECT date_trunc(''minute'', at), event, kind, sum(jobs), sum(took), max(longest)
-            FROM shop.job_log_%s WHERE event NOT IN (''tend'', ''busy'') GROUP BY 1, 2, 3', p_slot);
+            FROM shop.job_log_%s WHERE event NOT IN (''tend'', ''busy'', ''look'') GROUP BY 1, 2, 3', p_slot);
         PERFORM shop.sum_jobs(p_slot, true);
         EXECUTE format('TRUNCATE shop.job_log_%s', p_slot);
     END IF;
@@ -236,8 +229,7 @@ BEGIN
         PERFORM shop.end_attempts(v_ids, v_leases, array_fill('the lease ran out: its worker is gone, or too slow'::text, ARRAY[cardinality(v_ids)]), false);
     END IF;
     PERFORM shop.sum_jobs(s.slot, false) FROM shop.job_slot AS s WHERE s.slot > 0;
-    DELETE FROM shop.job_dead AS d WHERE d.died_at < v_now - interval '90 days';
-    DELETE FROM shop.job_minute AS m WHERE m.minute < v_now - interval '30 days';
+    PERFORM shop.forget_jobs();
     RETURN true;
 END $$;
 COMMENT ON FUNCTION shop.tend_jobs() IS
@@ -255,9 +247,10 @@ DECLARE
     v_nil CONSTANT uuid := uuid '00000000-0000-0000-0000-000000000000';
     v_lease CONSTANT uuid := gen_random_uuid();
     v_began timestamptz;
-    v_full boolean;
+    v_tended boolean := false;
+    v_looked text[];
+    v_late text[] := ARRAY[]::text[];
     v_left integer := p_limit;
-    v_late integer := 0;
     v_more text[] := ARRAY[]::text[];
     v_last record;
     v_lane record;
@@ -274,26 +267,35 @@ BEGIN
         PERFORM shop.refuse('HS503');
     END IF;
 
-    SELECT g.at, g.took, g.jobs INTO v_last FROM shop.job_log AS g WHERE g.event = 'tend' ORDER BY g.at DESC LIMIT 1;
-    v_full := v_last.at IS NULL OR v_last.jobs > 0 OR v_now > v_last.at + greatest(interval '1 s', 20 * v_last.took);
-    IF v_full THEN
-        v_full := shop.tend_jobs();
-        v_began := clock_timestamp();
+    -- A clock that was set back leaves notes of the future, which say nothing.
+    SELECT g.at, g.took INTO v_last FROM shop.job_log AS g WHERE g.event = 'tend' AND g.at <= v_now ORDER BY g.at DESC LIMIT 1;
+    IF v_last.at IS NULL OR v_now > v_last.at + greatest(interval '1 s', 20 * v_last.took) THEN
+        v_tended := shop.tend_jobs();
     END IF;
+    v_began := clock_timestamp();
+
+    -- The kinds of which all jobs are looked at, from the very beginning.
+    SELECT array_agg(k.kind) INTO v_looked
+    FROM shop.job_kind AS k
+    LEFT JOIN LATERAL (SELECT g.at, g.took, g.jobs FROM shop.job_log AS g WHERE g.event = 'look' AND g.kind = k.kind AND g.at <= v_now
+                       ORDER BY g.at DESC LIMIT 1) AS g ON true
+    WHERE NOT k.paused AND (p_kinds IS NULL OR k.kind = ANY (p_kinds))
+      AND (g.at IS NULL OR g.jobs > 0 OR v_now > g.at + greatest(interval '1 s', 20 * g.took));
 
     -- Lanes that have something to do, with the place to begin at. Within a priority each kind has its share; what one
     -- leaves is the others', in the second round.
     FOR v_lane IN
         SELECT l.*, r AS round, count(*) OVER (PARTITION BY l.priority, r ORDER BY l.place ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS lanes
-        FROM (SELECT l.kind, l.priority, k.lease, k.concurrency, m.due_at, m.job_id, random() AS place
+        FROM (SELECT l.kind, l.priority, k.lease, k.concurrency, m.due_at, m.job_id, f.looked, random() AS place
               FROM shop.job_kind AS k JOIN shop.job_lane AS l ON l.kind = k.kind
               LEFT JOIN LATERAL (SELECT g.due_at, g.job_id FROM shop.job_log AS g WHERE g.event = 'claim' AND g.kind = l.kind AND g.priority = l.priority
                                  ORDER BY g.due_at DESC, g.job_id DESC LIMIT 1) AS g ON true
               CROSS JOIN LATERAL (SELECT CASE WHEN g.due_at > v_recent THEN v_recent ELSE coalesce(g.due_at, '-infinity') END AS due_at,
                                          CASE WHEN g.due_at > v_recent OR g.job_id IS NULL THEN v_nil ELSE g.job_id END AS job_id) AS m
+              CROSS JOIN LATERAL (SELECT coalesce(l.kind = ANY (v_looked), false) AS looked) AS f
               CROSS JOIN LATERAL (SELECT FROM shop.job AS j
                                   WHERE j.kind = l.kind AND j.priority = l.priority AND j.lease IS NULL AND j.due_at <= v_now
-                                    AND (j.due_at, j.id) >= (CASE WHEN v_full THEN '-infinity' ELSE m.due_at END, CASE WHEN v_full THEN v_nil ELSE m.job_id END)
+                                    AND (j.due_at, j.id) >= (CASE WHEN f.looked THEN '-infinity' ELSE m.due_at END, CASE WHEN f.looked THEN v_nil ELSE m.job_id END)
                                   LIMIT 1) AS j
               WHERE NOT k.paused AND (p_kinds IS NULL OR k.kind = ANY (p_kinds))) AS l, generate_series(1, 2) AS r
         ORDER BY l.priority DESC, r, l.place
@@ -309,7 +311,7 @@ BEGIN
             CONTINUE WHEN v_quota <= 0;
         END IF;
 
-        FOR v_pass IN CASE WHEN v_full AND v_lane.round = 1 THEN 1 ELSE 2 END .. 2 LOOP
+        FOR v_pass IN CASE WHEN v_lane.looked AND v_lane.round = 1 THEN 1 ELSE 2 END .. 2 LOOP
             RETURN QUERY
             WITH picked AS MATERIALIZED (
                 SELECT j.ctid AS place, j.slot FROM shop.job AS j
@@ -323,17 +325,17 @@ BEGIN
                 FROM picked AS p WHERE j.ctid = p.place AND j.slot = p.slot
                 RETURNING j.id, j.payload, j.attempts, j.leased_until, j.enqueued_at, j.due_at
             ), noted AS (
-                INSERT INTO shop.job_log (slot, event, kind, priority, worker, jobs, took, longest, due_at, job_id)
-                SELECT (SELECT h.slot FROM shop.job_head AS h), 'claim', v_lane.kind, v_lane.priority, p_worker, count(*),
+                INSERT INTO shop.job_log (slot, event, kind, priority, worker, step, jobs, took, longest, due_at, job_id)
+                SELECT (SELECT h.slot FROM shop.job_head AS h), 'claim', v_lane.kind, v_lane.priority, p_worker, shop.duration_step(v_now - c.due_at), count(*),
                        sum(v_now - c.due_at), max(v_now - c.due_at), max(c.due_at), (array_agg(c.id ORDER BY c.due_at DESC, c.id DESC))[1]
-                FROM claimed AS c HAVING count(*) > 0
+                FROM claimed AS c GROUP BY shop.duration_step(v_now - c.due_at)
             )
             SELECT c.id, v_lease, v_lane.kind, c.payload, c.attempts, c.leased_until, c.enqueued_at FROM claimed AS c;
             GET DIAGNOSTICS v_got = ROW_COUNT;
             v_left := v_left - v_got;
             v_quota := v_quota - v_got;
-            IF v_pass = 1 THEN
-                v_late := v_late + v_got;
+            IF v_pass = 1 AND v_got > 0 THEN
+                v_late := v_late || v_lane.kind;
             END IF;
             EXIT WHEN v_quota = 0;
         END LOOP;
@@ -341,9 +343,11 @@ BEGIN
             v_more := v_more || (v_lane.kind || v_lane.priority);
         END IF;
     END LOOP;
-    IF v_full THEN
+    IF v_tended OR v_looked IS NOT NULL THEN
+        -- Where there were late ones, and no room for more, the next claim looks again.
         INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took)
-        SELECT h.slot, 'tend', '', p_worker, CASE WHEN v_left = 0 THEN v_late ELSE 0 END, clock_timestamp() - v_began FROM shop.job_head AS h;
+        SELECT h.slot, n.event, n.kind, p_worker, (v_left = 0 AND n.kind = ANY (v_late))::integer, clock_timestamp() - v_began
+        FROM shop.job_head AS h, (SELECT 'tend', '' WHERE v_tended UNION ALL SELECT 'look', l.kind FROM unnest(v_looked) AS l (kind)) AS n (event, kind);
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.claim_jobs(text, text[], integer, interval) IS
@@ -371,13 +375,13 @@ BEGIN
     RETURN QUERY
     WITH done AS (
         DELETE FROM shop.job AS j WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease
-        RETURNING j.id, j.key, j.kind, j.worker, j.claimed_at
+        RETURNING j.id, j.key, j.kind, j.worker, clock_timestamp() - j.claimed_at AS took
     ), unlocked AS (
         DELETE FROM shop.job_key AS u WHERE u.key = ANY (ARRAY(SELECT d.key FROM done AS d WHERE d.key IS NOT NULL)) AND u.job_id = ANY (p_ids)
     ), noted AS (
-        INSERT INTO shop.job_log (slot, event, kind, worker, jobs, took, longest)
-        SELECT min(h.slot), 'finish', d.kind, d.worker, count(*), sum(clock_timestamp() - d.claimed_at), max(clock_timestamp() - d.claimed_at)
-        FROM done AS d, shop.job_head AS h GROUP BY d.kind, d.worker
+        INSERT INTO shop.job_log (slot, event, kind, worker, step, jobs, took, longest)
+        SELECT min(h.slot), 'finish', d.kind, d.worker, shop.duration_step(d.took), count(*), sum(d.took), max(d.took)
+        FROM done AS d, shop.job_head AS h GROUP BY d.kind, d.worker, shop.duration_step(d.took)
     )
     SELECT d.id FROM done AS d;
 END $$;

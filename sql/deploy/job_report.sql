@@ -51,10 +51,20 @@ SELECT e.minute, e.kind,
        max(e.longest) FILTER (WHERE e.event = 'finish') AS run_longest
 FROM (SELECT m.minute, m.kind, m.event, m.jobs, m.took, m.longest FROM shop.job_minute AS m
       UNION ALL
-      SELECT date_trunc('minute', g.at), g.kind, g.event, g.jobs, g.took, g.longest FROM shop.job_log AS g WHERE g.event NOT IN ('tend', 'busy')) AS e
+      SELECT date_trunc('minute', g.at), g.kind, g.event, g.jobs, g.took, g.longest FROM shop.job_log AS g WHERE g.event NOT IN ('tend', 'busy', 'look')) AS e
 GROUP BY e.minute, e.kind;
 COMMENT ON VIEW shop.job_throughput IS
 'By minute and kind, for 30 days: jobs claimed, finished, failed and to be tried again (retried), died and cancelled; how long they waited after they were due until they were claimed, and how long those that were finished ran.';
+
+CREATE VIEW shop.job_percentile AS
+SELECT s.kind, s.event, q.quantile, shop.step_duration(min(s.step)) AS took
+FROM (SELECT d.kind, d.event, d.step, sum(sum(d.jobs)) OVER (PARTITION BY d.kind, d.event ORDER BY d.step) AS so_far, sum(sum(d.jobs)) OVER (PARTITION BY d.kind, d.event) AS jobs
+      FROM shop.job_duration AS d WHERE d.at > clock_timestamp() - interval '1 h' GROUP BY d.kind, d.event, d.step) AS s,
+     unnest('{0.5,0.95,0.99}'::numeric[]) AS q (quantile)
+WHERE s.so_far >= q.quantile * s.jobs
+GROUP BY s.kind, s.event, q.quantile;
+COMMENT ON VIEW shop.job_percentile IS
+'How long this part (quantile) of the jobs of a kind has waited at most after they were due, until they were claimed (claim), or run at most until they were finished (finish), in the last hour but for some seconds. Rounded up, by a quarter at most.';
 
 CREATE VIEW shop.job_summary AS
 SELECT k.kind, k.paused, k.concurrency, coalesce(j.waiting, 0) AS waiting, coalesce(j.scheduled, 0) AS scheduled, coalesce(j.retrying, 0) AS retrying,
@@ -62,7 +72,9 @@ SELECT k.kind, k.paused, k.concurrency, coalesce(j.waiting, 0) AS waiting, coale
        j.oldest_due_at, clock_timestamp() - j.oldest_due_at AS oldest_late,
        coalesce(t.finished, 0) AS finished_hour, coalesce(t.retried, 0) AS retried_hour, coalesce(t.died, 0) AS died_hour, t.wait_average, t.run_average,
        t.wait_longest, t.run_longest, coalesce(t.finished_minutes, 0) / 5.0 AS finished_per_minute,
-       (SELECT count(*) FROM shop.worker AS w WHERE w.kinds @> ARRAY[k.kind] AND shop.is_alive(w)) AS workers
+       (SELECT count(*) FROM shop.worker AS w WHERE w.kinds @> ARRAY[k.kind] AND shop.is_alive(w)) AS workers,
+       CASE WHEN p.wait_p50 > t.wait_longest THEN t.wait_longest ELSE p.wait_p50 END AS wait_p50, CASE WHEN p.wait_p95 > t.wait_longest THEN t.wait_longest ELSE p.wait_p95 END AS wait_p95, CASE WHEN p.wait_p99 > t.wait_longest THEN t.wait_longest ELSE p.wait_p99 END AS wait_p99,
+       CASE WHEN p.run_p50 > t.run_longest THEN t.run_longest ELSE p.run_p50 END AS run_p50, CASE WHEN p.run_p95 > t.run_longest THEN t.run_longest ELSE p.run_p95 END AS run_p95, CASE WHEN p.run_p99 > t.run_longest THEN t.run_longest ELSE p.run_p99 END AS run_p99
 FROM shop.job_kind AS k
 LEFT JOIN (SELECT l.kind, count(*) FILTER (WHERE l.state = 'waiting') AS waiting, count(*) FILTER (WHERE l.state = 'scheduled') AS scheduled,
                   count(*) FILTER (WHERE l.state = 'retrying') AS retrying, count(*) FILTER (WHERE l.state = 'running') AS running,
@@ -76,9 +88,14 @@ LEFT JOIN (SELECT m.kind, sum(m.finished) AS finished, sum(m.retried) AS retried
                   max(m.wait_longest) AS wait_longest, max(m.run_longest) AS run_longest,
                   sum(m.finished) FILTER (WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '5 min'
                                             AND m.minute < date_trunc('minute', clock_timestamp())) AS finished_minutes
-           FROM shop.job_throughput AS m WHERE m.minute > clock_timestamp() - interval '1 h' GROUP BY m.kind) AS t ON t.kind = k.kind;
+           FROM shop.job_throughput AS m WHERE m.minute > clock_timestamp() - interval '1 h' GROUP BY m.kind) AS t ON t.kind = k.kind
+LEFT JOIN (SELECT x.kind,
+                  max(x.took) FILTER (WHERE x.event = 'claim' AND x.quantile = 0.5) AS wait_p50, max(x.took) FILTER (WHERE x.event = 'claim' AND x.quantile = 0.95) AS wait_p95,
+                  max(x.took) FILTER (WHERE x.event = 'claim' AND x.quantile = 0.99) AS wait_p99, max(x.took) FILTER (WHERE x.event = 'finish' AND x.quantile = 0.5) AS run_p50,
+                  max(x.took) FILTER (WHERE x.event = 'finish' AND x.quantile = 0.95) AS run_p95, max(x.took) FILTER (WHERE x.event = 'finish' AND x.quantile = 0.99) AS run_p99
+           FROM shop.job_percentile AS x GROUP BY x.kind) AS p ON p.kind = k.kind;
 COMMENT ON VIEW shop.job_summary IS
-'The queue by kind: how many wait, run and are dead now, since when the oldest is due (oldest_due_at; NULL: none waits), what went through in the last hour, how many a minute in the last five that are over, and how many workers that are alive do it.';
+'The queue by kind: how many wait, run and are dead now, since when the oldest is due (oldest_due_at; NULL: none waits), what went through in the last hour, how many a minute in the last five that are over, how many workers that are alive do it, and percentiles of the last hour, as shop.job_percentile has them, but never above the longest.';
 
 CREATE VIEW shop.job_worker AS
 SELECT coalesce(w.name, l.worker) AS worker, greatest(w.seen_at, l.seen_at) AS seen_at, coalesce(l.running, 0) AS running, l.leased_until,
@@ -110,6 +127,6 @@ COMMENT ON VIEW shop.job_reason IS
 'Why jobs have failed, of the 10,000 that failed last and are dead or to be tried again: by kind and reason (its first 200 characters), how many, and when the last one.';
 
 GRANT USAGE ON SCHEMA shop TO pg_monitor;
-GRANT SELECT ON shop.job_list, shop.job_waiting, shop.job_running, shop.job_failed, shop.job_throughput, shop.job_summary, shop.job_worker, shop.job_reason TO pg_monitor;
+GRANT SELECT ON shop.job_list, shop.job_waiting, shop.job_running, shop.job_failed, shop.job_throughput, shop.job_percentile, shop.job_summary, shop.job_worker, shop.job_reason TO pg_monitor;
 
 COMMIT;

@@ -47,6 +47,12 @@ BEGIN
         SELECT format('%s:%s', p_kind, p_payload ->> 'order_id'), jsonb_build_object('template', p_kind) || (p_payload - 'token')
         FROM shop.account AS a
         WHERE a.id = (p_payload ->> 'account_id')::bigint AND a.email IS NOT NULL AND p_payload ->> 'order_id' IS NOT NULL;
+    ELSIF p_kind = 'payment_refunded' THEN
+        -- An order may be refunded part by part: each is a mail of its own, of how much it is by then.
+        RETURN QUERY
+        SELECT format('%s:%s:%s', p_kind, p_payload ->> 'payment_id', p_payload ->> 'refunded'), jsonb_build_object('template', p_kind) || p_payload
+        FROM shop.account AS a
+        WHERE a.id = (p_payload ->> 'account_id')::bigint AND a.email IS NOT NULL AND p_payload ->> 'order_id' IS NOT NULL;
     ELSIF p_kind = 'password_reset' THEN
         -- Each link is a mail of its own: the one before is void.
         RETURN QUERY
@@ -85,12 +91,13 @@ BEGIN
     RETURN QUERY
     WITH mail AS MATERIALIZED (
         SELECT j.id, j.key, j.payload ->> 'template' AS template, j.payload ->> 'token' AS token,
-               (j.payload ->> 'account_id')::bigint AS account_id, (j.payload ->> 'order_id')::uuid AS order_id
+               (j.payload ->> 'account_id')::bigint AS account_id, (j.payload ->> 'order_id')::uuid AS order_id,
+               jsonb_strip_nulls(jsonb_build_object('refunded', j.payload -> 'refunded')) AS more
         FROM shop.job AS j
         WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'mail'
     ), known AS MATERIALIZED (
         SELECT m.*, a.email, a.name, a.locale, a.suspended_at,
-               CASE WHEN m.order_id IS NOT NULL THEN shop.mail_order(m.account_id, m.order_id) END AS body,
+               CASE WHEN m.order_id IS NOT NULL THEN shop.mail_order(m.account_id, m.order_id) || m.more END AS body,
                m.token IS NOT NULL AND EXISTS (
                    SELECT FROM shop.password_reset AS r
                    WHERE r.account_id = m.account_id AND r.token_hash = sha256(convert_to(substr(m.token, strpos(m.token, '.') + 1), 'UTF8'))

@@ -28,6 +28,11 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO shop.order_payment (account_id, order_id, payment_id) VALUES (p_account, p_owner, p_payment) ON CONFLICT DO NOTHING;
+    -- What another channel has given back, it has told of.
+    IF p_new_state IN ('partially_refunded', 'refunded') AND v_order.channel IS NULL THEN
+        PERFORM shop.enqueue('payment_refunded', jsonb_build_object('account_id', p_account::text, 'order_id', p_owner, 'payment_id', p_payment, 'refunded', p.refunded))
+        FROM holdfast.payments AS p WHERE p.account_id = p_account AND p.payment = p_payment;
+    END IF;
     IF v_order.status NOT IN ('pending_payment', 'cancelled') OR p_new_state = p_old_state THEN
         RETURN;
     END IF;
@@ -58,7 +63,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.payment_changed(bigint, uuid, uuid, text, text) IS
-'Listens to payments (holdfast.listen_payments()): marks their order as paid when all of its money is captured, and keeps its deadline that of its holds. Payments of owners that are no orders are none of its business. Raises nothing of its own. Definer''s rights: it is called by whoever records what a provider has said.';
+'Listens to payments (holdfast.listen_payments()): marks their order as paid when all of its money is captured, and keeps its deadline that of its holds; what is refunded is an event (payment_refunded). Payments of owners that are no orders are none of its business. Raises nothing of its own. Definer''s rights: it is called by whoever records what a provider has said.';
 
 CREATE FUNCTION shop.pay_order(p_account bigint, p_order uuid, p_key text, p_provider text, p_method text,
                                OUT payment uuid, OUT state text, OUT replayed boolean)

@@ -139,7 +139,6 @@ DECLARE
     v_short bigint[] := ARRAY[]::bigint[];
 BEGIN
     v_now := clock_timestamp();
-    v_expires_at := v_now + v_ttl;
 
     -- One row for each order and SKU, priced; for SKUs that are not for sale, without a price.
     SELECT array_agg(w.n), array_agg(w.line), array_agg(w.sku), array_agg(w.product_id), array_agg(w.quantity), array_agg(w.price), array_agg(w.code),
@@ -201,6 +200,10 @@ BEGIN
             v_details[v_fault.i] := CASE v_fault.code WHEN 'HF001' THEN 'left: ' || v_fault.available WHEN 'HF002' THEN 'left: 0' END;
         END LOOP;
 
+        -- All holds of a call have one deadline, which counts from when their units were there.
+        SELECT h.expires_at INTO v_expires_at FROM holdfast.holds AS h
+        WHERE h.owner = (SELECT o.id FROM unnest(v_ids, v_codes) AS o (id, code) WHERE o.code IS NULL LIMIT 1) LIMIT 1;
+        v_now := v_expires_at - v_ttl;
         INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, pay_by, lines, status, currency)
         SELECT p_account, o.id, o.merchant, o.total, v_now, v_now, v_expires_at, v_expires_at, o.lines, 'pending_payment', o.currency
         FROM unnest(v_ids, v_merchants, v_currencies, v_order_totals, v_order_lines, v_codes) AS o (id, merchant, currency, total, lines, code)

@@ -94,10 +94,13 @@ BEGIN
     RETURNING o.* INTO STRICT v_order;
     INSERT INTO shop.order_event (account_id, order_id, n, actor_id, happened_at, from_status, to_status, action, reason)
     VALUES (p_account, p_order, v_order.version, p_actor, coalesce(p_at, clock_timestamp()), v_status, v_to, p_action, p_reason);
+    IF v_to = 'cancelled' THEN
+        PERFORM shop.enqueue('order_cancelled', jsonb_build_object('account_ids', ARRAY[p_account::text], 'order_ids', ARRAY[p_order]));
+    END IF;
     RETURN v_order;
 END $$;
 COMMENT ON FUNCTION shop.change_order(bigint, uuid, text, bigint, text, text, timestamptz) IS
-'Does one of shop.order_transition to an order, by its status at this instant: new status, version, line of history (n is the version that it made; p_at: when it happened, if not now). Who may do it is for the caller to know. Errors: HS004 no such order, HS006 p_if_match is another version, HS305 not in this status, HS306 a payment is under way.';
+'Does one of shop.order_transition to an order, by its status at this instant: new status, version, line of history (n is the version that it made; p_at: when it happened, if not now); one that is cancelled is an event (order_cancelled). Who may do it is for the caller to know. Errors: HS004 no such order, HS006 p_if_match is another version, HS305 not in this status, HS306 a payment is under way.';
 
 CREATE FUNCTION shop.cancel_order(p_account bigint, p_order uuid, p_actor bigint DEFAULT NULL, p_reason text DEFAULT NULL,
                                   p_if_match text DEFAULT NULL) RETURNS shop.order
@@ -111,6 +114,9 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM shop.refuse('HS004');
     ELSIF shop.effective_status(v_order.status, v_order.expires_at) = 'pending_payment' THEN
+        IF v_order.sale_id IS NOT NULL THEN
+            PERFORM shop.orders_ended(ARRAY[p_account], ARRAY[p_order]);
+        END IF;
         -- A payment that can still be given up is; money that comes all the same goes back by itself.
         FOR v_payment IN
             SELECT p.payment FROM shop.order_payment AS op JOIN holdfast.payments AS p ON p.account_id = op.account_id AND p.payment = op.payment_id
@@ -119,9 +125,6 @@ BEGIN
         LOOP
             PERFORM holdfast.void_payment(p_account, v_payment, 'cancel-' || v_payment, p_reason);
         END LOOP;
-        IF v_order.sale_id IS NOT NULL THEN
-            PERFORM shop.orders_ended(ARRAY[p_account], ARRAY[p_order]);
-        END IF;
         IF EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = p_order AND h.state IN ('pinned', 'confirmed')) THEN
             PERFORM shop.refuse('HS306');
         ELSIF EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = p_order AND h.state = 'held') THEN
@@ -143,6 +146,7 @@ COMMENT ON FUNCTION shop.take_buyers(bigint[], uuid[]) IS 'Called with orders of
 CREATE FUNCTION shop.cancel_expired_orders(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_piece CONSTANT integer := 1000;
     v_now CONSTANT timestamptz := clock_timestamp();
     v_accounts bigint[];
     v_orders uuid[];
@@ -156,19 +160,18 @@ BEGIN
     -- OFFSET 0 makes the planner look at the holds of each order, one by one, instead of at all holds there are.
     -- The common case: the holds are dead as well, and nobody can want them before the order any more.
     SELECT array_agg(d.account_id), array_agg(d.id), array_agg(d.account_id) FILTER (WHERE d.sale_id IS NOT NULL),
-           array_agg(d.id) FILTER (WHERE d.sale_id IS NOT NULL)
-    INTO v_accounts, v_orders, v_sale_accounts, v_sale_orders
+           array_agg(d.id) FILTER (WHERE d.sale_id IS NOT NULL), array_agg(d.id) FILTER (WHERE d.sale_id IS NULL)
+    INTO v_accounts, v_orders, v_sale_accounts, v_sale_orders, v_taken
     FROM (SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
           WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
             AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
           ORDER BY o.expires_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED) AS d;
     -- Everybody else has the buyer in hand before the order, and may be waiting for this one: so nobody is waited for here.
     IF v_sale_orders IS NOT NULL THEN
-        v_taken := shop.take_buyers(v_sale_accounts, v_sale_orders);
+        v_taken := v_taken || shop.take_buyers(v_sale_accounts, v_sale_orders);
     END IF;
     WITH due AS (
-        SELECT u.account_id, u.id FROM unnest(v_accounts, v_orders) AS u (account_id, id)
-        WHERE v_sale_orders IS NULL OR u.id <> ALL (v_sale_orders) OR u.id = ANY (v_taken)),
+        SELECT u.account_id, u.id FROM unnest(v_accounts, v_orders) AS u (account_id, id) JOIN unnest(v_taken) AS t (id) ON t.id = u.id),
     cancelled AS (
         UPDATE shop.order AS o SET status = 'cancelled', version = o.version + 1, changed_at = v_now
         FROM due AS d WHERE o.account_id = d.account_id AND o.id = d.id
@@ -177,9 +180,11 @@ BEGIN
         INSERT INTO shop.order_event (account_id, order_id, n, happened_at, from_status, to_status, action)
         SELECT c.account_id, c.id, c.version, c.expires_at, 'pending_payment', t.to_status, t.action
         FROM cancelled AS c JOIN shop.order_transition AS t ON t.from_status = 'pending_payment' AND t.action = 'expire')
-    SELECT count(*), array_agg(c.account_id ORDER BY c.account_id, c.id) FILTER (WHERE c.sale_id IS NOT NULL),
+    SELECT count(*), array_agg(c.account_id), array_agg(c.id), array_agg(c.account_id ORDER BY c.account_id, c.id) FILTER (WHERE c.sale_id IS NOT NULL),
            array_agg(c.id ORDER BY c.account_id, c.id) FILTER (WHERE c.sale_id IS NOT NULL)
-    INTO v_cancelled, v_sale_accounts, v_sale_orders FROM cancelled AS c;
+    INTO v_cancelled, v_accounts, v_orders, v_sale_accounts, v_sale_orders FROM cancelled AS c;
+    PERFORM shop.enqueue('order_cancelled', jsonb_build_object('account_ids', v_accounts[n:n + v_piece - 1]::text[], 'order_ids', v_orders[n:n + v_piece - 1]))
+    FROM generate_series(1, v_cancelled, v_piece) AS n;
     IF v_sale_orders IS NOT NULL THEN
         PERFORM shop.orders_ended(v_sale_accounts, v_sale_orders);
     END IF;
@@ -188,11 +193,13 @@ BEGIN
     -- pays, cancels or sweeps in between wins: then this part is undone as a whole, and left to the next call.
     BEGIN
         FOR v_alive IN
-            SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
-            WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
-              AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held' OFFSET 0)
-              AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed') OFFSET 0)
-            ORDER BY o.expires_at LIMIT greatest(p_limit - v_cancelled, 0)
+            SELECT d.* FROM (
+                SELECT o.account_id, o.id, o.sale_id FROM shop.order AS o
+                WHERE o.status = 'pending_payment' AND o.expires_at <= v_now
+                  AND EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state = 'held' OFFSET 0)
+                  AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('pinned', 'confirmed') OFFSET 0)
+                ORDER BY o.expires_at LIMIT greatest(p_limit - v_cancelled, 0)) AS d
+            ORDER BY d.sale_id, d.account_id, d.id
         LOOP
             IF v_alive.sale_id IS NOT NULL THEN
                 PERFORM shop.orders_ended(ARRAY[v_alive.account_id], ARRAY[v_alive.id]);
@@ -213,6 +220,6 @@ BEGIN
     RETURN v_cancelled + v_released;
 END $$;
 COMMENT ON FUNCTION shop.cancel_expired_orders(integer) IS
-'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold. One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number.';
+'Writes down that orders were cancelled by the clock, up to p_limit of them, those due longest first, and releases what they still hold; a thousand of them are one event (order_cancelled). One whose units are pinned or sold is left alone: its money is on its way. Waits for nobody who has locked an order; may be called by several at once. Returns their number.';
 
 COMMIT;

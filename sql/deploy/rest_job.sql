@@ -1,6 +1,7 @@
 -- Deploy shop:rest_job to pg
 -- requires: field
 -- requires: job_report
+-- requires: webhook
 --
 -- The routes of the queue, for administrators: what is in it, what has failed and why, who works, and what can be done
 -- about it. Payloads are shown of one job at a time, and without the secret in the field token.
@@ -41,26 +42,34 @@ CREATE FUNCTION shop.job_detail(p_job uuid) RETURNS jsonb
     END;
 COMMENT ON FUNCTION shop.job_detail(uuid) IS 'All that is known about a job: its payload, but for the field token, and the attempts that failed.';
 
-CREATE FUNCTION shop.kind_json(p_kind text) RETURNS TABLE (kind text, body json)
+CREATE FUNCTION shop.kind_settings(p_kind shop.job_kind) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT s.kind, json_build_object('kind', s.kind, 'paused', s.paused, 'concurrency', s.concurrency, 'attempts', k.attempts,
-            'lease_seconds', shop.seconds(k.lease), 'backoff_seconds', shop.seconds(k.backoff), 'backoff_max_seconds', shop.seconds(k.backoff_max),
-            'workers', s.workers, 'waiting', s.waiting, 'scheduled', s.scheduled, 'retrying', s.retrying, 'running', s.running, 'overdue', s.overdue, 'dead', s.dead,
+        SELECT jsonb_build_object('kind', p_kind.kind, 'paused', p_kind.paused, 'concurrency', p_kind.concurrency, 'attempts', p_kind.attempts,
+            'lease_seconds', shop.seconds(p_kind.lease), 'backoff_seconds', shop.seconds(p_kind.backoff), 'backoff_max_seconds', shop.seconds(p_kind.backoff_max));
+    END;
+COMMENT ON FUNCTION shop.kind_settings(shop.job_kind) IS 'The settings of a kind of jobs.';
+
+CREATE FUNCTION shop.kinds_json() RETURNS json
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT json_agg(shop.kind_settings(k) || jsonb_build_object('workers', s.workers, 'waiting', s.waiting, 'scheduled', s.scheduled, 'retrying', s.retrying, 'running', s.running, 'overdue', s.overdue, 'dead', s.dead,
             'oldest_due_at', shop.json_time(s.oldest_due_at), 'oldest_late_seconds', shop.seconds(s.oldest_late),
             'finished_last_hour', s.finished_hour, 'retried_last_hour', s.retried_hour, 'died_last_hour', s.died_hour,
             'finished_per_minute', round(s.finished_per_minute, 1),
             'wait_average_seconds', shop.seconds(s.wait_average), 'wait_longest_seconds', shop.seconds(s.wait_longest),
-            'run_average_seconds', shop.seconds(s.run_average), 'run_longest_seconds', shop.seconds(s.run_longest))
-        FROM shop.job_summary AS s JOIN shop.job_kind AS k ON k.kind = s.kind WHERE p_kind IS NULL OR s.kind = p_kind;
+            'wait_p50_seconds', shop.seconds(s.wait_p50), 'wait_p95_seconds', shop.seconds(s.wait_p95), 'wait_p99_seconds', shop.seconds(s.wait_p99),
+            'run_average_seconds', shop.seconds(s.run_average), 'run_longest_seconds', shop.seconds(s.run_longest),
+            'run_p50_seconds', shop.seconds(s.run_p50), 'run_p95_seconds', shop.seconds(s.run_p95), 'run_p99_seconds', shop.seconds(s.run_p99)) ORDER BY s.kind)
+        FROM shop.job_summary AS s JOIN shop.job_kind AS k ON k.kind = s.kind;
     END;
-COMMENT ON FUNCTION shop.kind_json(text) IS 'The settings of a kind of jobs, and how its queue does; NULL: of all.';
+COMMENT ON FUNCTION shop.kinds_json() IS 'The kinds of jobs with their settings, and how the queue of each does. It counts the whole queue.';
 
 CREATE FUNCTION shop.job_monitor() RETURNS json
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         SELECT json_build_object(
-            'kinds', (SELECT coalesce(json_agg(k.body ORDER BY k.kind), '[]') FROM shop.kind_json(NULL) AS k),
+            'kinds', shop.kinds_json(),
             'workers', (SELECT coalesce(json_agg(json_build_object('worker', w.worker, 'alive', w.alive, 'host', w.host, 'pid', w.pid, 'version', w.version,
                     'started_at', shop.json_time(w.started_at), 'seen_at', shop.json_time(w.seen_at), 'stopped_at', shop.json_time(w.stopped_at),
                     'running', w.running, 'finished', w.finished, 'failed', w.failed, 'kinds', coalesce(w.kinds, '{}'), 'work', coalesce(w.work, '[]'))
@@ -129,11 +138,26 @@ END $$;
 COMMENT ON FUNCTION rest.admin_job_get(bigint, uuid) IS
 'GET /v1/admin/jobs/{id}: a job that is not finished, or is dead or cancelled: its payload without secrets, and the attempts that failed. Errors: HS001 to HS004.';
 
+CREATE FUNCTION shop.tell_delivery(p_job uuid, p_state text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE shop.webhook_delivery AS d
+    SET state = p_state, next_at = CASE p_state WHEN 'pending' THEN clock_timestamp() END, tries_left = greatest(d.tries_left, 1),
+        error = CASE p_state WHEN 'cancelled' THEN 'its job was cancelled' ELSE d.error END
+    FROM (SELECT j.payload FROM shop.job AS j WHERE j.id = p_job AND j.kind = 'webhook'
+          UNION ALL SELECT m.payload FROM shop.job_dead AS m WHERE m.id = p_job AND m.kind = 'webhook') AS j
+    WHERE d.merchant_id = (j.payload ->> 'merchant_id')::bigint AND d.endpoint_id = (j.payload ->> 'endpoint_id')::bigint
+      AND d.id = (j.payload ->> 'delivery_id')::uuid AND d.state <> 'delivered';
+END $$;
+COMMENT ON FUNCTION shop.tell_delivery(uuid, text) IS
+'The delivery that a job is about, if it is about one, is pending or cancelled from now on, as its merchant sees: somebody has sent its job again, or cancelled it.';
+
 CREATE FUNCTION rest.admin_job_retry(p_actor bigint, p_job uuid) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM shop.require_actor(p_actor, 'admin');
     PERFORM shop.retry_job(p_job);
+    PERFORM shop.tell_delivery(p_job, 'pending');
     RETURN shop.job_reply(p_job);
 END $$;
 COMMENT ON FUNCTION rest.admin_job_retry(bigint, uuid) IS
@@ -144,6 +168,7 @@ CREATE FUNCTION rest.admin_job_cancel(p_actor bigint, p_job uuid) RETURNS rest.r
 BEGIN
     PERFORM shop.require_actor(p_actor, 'admin');
     PERFORM shop.cancel_job(p_job);
+    PERFORM shop.tell_delivery(p_job, 'cancelled');
     RETURN shop.job_reply(p_job);
 END $$;
 COMMENT ON FUNCTION rest.admin_job_cancel(bigint, uuid) IS
@@ -153,7 +178,7 @@ CREATE FUNCTION rest.admin_job_kinds(p_actor bigint) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM shop.require_actor(p_actor, 'admin');
-    RETURN ROW(200, NULL, NULL, false, json_build_object('items', (SELECT json_agg(k.body ORDER BY k.kind) FROM shop.kind_json(NULL) AS k)))::rest.reply;
+    RETURN ROW(200, NULL, NULL, false, json_build_object('items', shop.kinds_json()))::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.admin_job_kinds(bigint) IS
 'GET /v1/admin/job-kinds: the kinds of jobs, with their settings, and how the queue of each does. Errors: HS001 to HS003.';
@@ -164,6 +189,7 @@ DECLARE
     v_paused boolean;
     v_attempts integer;
     v_concurrency integer;
+    v_body json;
 BEGIN
     PERFORM shop.require_actor(p_actor, 'admin');
     PERFORM shop.check_fields(p_body, '{paused,attempts,concurrency}');
@@ -173,14 +199,14 @@ BEGIN
     UPDATE shop.job_kind AS k
     SET paused = coalesce(v_paused, k.paused), attempts = coalesce(v_attempts, k.attempts),
         concurrency = CASE WHEN p_body ? 'concurrency' THEN v_concurrency ELSE k.concurrency END
-    WHERE k.kind = p_kind;
+    WHERE k.kind = p_kind RETURNING shop.kind_settings(k)::json INTO v_body;
     IF NOT FOUND THEN
         PERFORM shop.refuse('HS004');
     END IF;
-    RETURN ROW(200, NULL, NULL, false, (SELECT k.body FROM shop.kind_json(p_kind) AS k))::rest.reply;
+    RETURN ROW(200, NULL, NULL, false, v_body)::rest.reply;
 END $$;
 COMMENT ON FUNCTION rest.admin_job_kind_update(bigint, text, jsonb) IS
-'PATCH /v1/admin/job-kinds/{kind} {paused, attempts, concurrency}: pauses a kind (none of its jobs is begun; those that run go on), or lets it go on; how often a job is tried; how many may run at once, null: any number. Errors: HS001 to HS004, HS008 to HS011, HS014.';
+'PATCH /v1/admin/job-kinds/{kind} {paused, attempts, concurrency}: pauses a kind (none of its jobs is begun; those that run go on), or lets it go on; how often a job is tried; how many may run at once, null: any number. Returns its settings. Errors: HS001 to HS004, HS008 to HS011, HS014.';
 
 CREATE FUNCTION rest.admin_job_kind_retry(p_actor bigint, p_kind text, p_body jsonb) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -203,6 +229,7 @@ BEGIN
     LOOP
         BEGIN
             PERFORM shop.retry_job(v_job.id);
+            PERFORM shop.tell_delivery(v_job.id, 'pending');
             v_retried := v_retried + 1;
         EXCEPTION WHEN SQLSTATE 'HS502' THEN
             v_passed := v_passed + 1;

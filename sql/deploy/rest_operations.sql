@@ -125,9 +125,11 @@ CREATE FUNCTION shop.metric_families() RETURNS TABLE (n integer, name text, type
             (34, 'schedule_active', 'gauge', '1 for a schedule that is switched on.'),
             (35, 'schedule_runs_total', 'counter', 'Runs of a schedule.'),
             (36, 'schedule_failures_total', 'counter', 'Runs of a schedule that failed.'),
-            (37, 'schedule_run_timestamp_seconds', 'gauge', 'When the last run of a schedule ended.'),
+            (37, 'schedule_run_timestamp_seconds', 'gauge', 'When the last run of a schedule ended; of one that has never run, since when it is due.'),
             (38, 'schedule_period_seconds', 'gauge', 'How often a schedule is to run.'),
-            (39, 'schedule_run_seconds', 'gauge', 'How long the last run of a schedule took.');
+            (39, 'schedule_run_seconds', 'gauge', 'How long the last run of a schedule took.'),
+            (40, 'job_wait_seconds', 'summary', 'How long jobs that were claimed in the last hour had waited after they were due, by quantile; rounded up, by a quarter at most.'),
+            (41, 'job_run_seconds', 'summary', 'How long jobs that were finished in the last hour had run, by quantile; rounded up, by a quarter at most.');
     END;
 COMMENT ON FUNCTION shop.metric_families() IS 'The families of figures that rest.metrics() reports: number, name (which holdfast_ comes before), type and help, as Prometheus wants them.';
 
@@ -227,13 +229,17 @@ BEGIN
         ('jobs_failed_total', k.failed), ('jobs_retried_total', k.retried), ('jobs_died_total', k.died), ('jobs_cancelled_total', k.cancelled),
         ('jobs_released_total', k.released), ('job_run_seconds_total', k.ran), ('job_wait_seconds_total', k.waited)) AS f (name, value)
     UNION ALL
+    SELECT CASE p.event WHEN 'claim' THEN 'job_wait_seconds' ELSE 'job_run_seconds' END, json_build_object('kind', p.kind, 'quantile', p.quantile::text),
+           extract(epoch FROM p.took)
+    FROM shop.job_percentile AS p
+    UNION ALL
     SELECT f.name, json_build_object('schedule', s.name), f.value
     FROM shop.schedule AS s JOIN shop.schedule_run AS r ON r.name = s.name, LATERAL (VALUES
         ('schedule_active', s.active::integer), ('schedule_runs_total', r.runs), ('schedule_failures_total', r.failures),
-        ('schedule_run_timestamp_seconds', extract(epoch FROM r.last_run_at)), ('schedule_period_seconds', extract(epoch FROM s.every)),
+        ('schedule_run_timestamp_seconds', extract(epoch FROM coalesce(r.last_run_at, r.next_at))), ('schedule_period_seconds', extract(epoch FROM s.every)),
         ('schedule_run_seconds', extract(epoch FROM r.took))) AS f (name, value);
 END $$;
-COMMENT ON FUNCTION shop.work_figures() IS 'Samples of the families of shop.metric_families(), what is known of workers, of jobs that are done, and of schedules: tables of a few rows.';
+COMMENT ON FUNCTION shop.work_figures() IS 'Samples of the families of shop.metric_families(), what is known of workers, of jobs that are done, and of schedules: tables of a few rows, and how long jobs of the last hour took, of which there are some thousand.';
 
 CREATE FUNCTION rest.metrics(p_actor bigint) RETURNS rest.reply
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -64,6 +64,19 @@ END $$;
 COMMENT ON FUNCTION shop.orders_ended(bigint[], uuid[]) IS
 'Called with orders of sales that end without having been paid: their buyers may buy as much again. Called twice for an order it does nothing the second time.';
 
+CREATE FUNCTION shop.lapsed_orders(p_accounts bigint[], p_sales bigint[]) RETURNS TABLE (account_id bigint, id uuid, quantity bigint, expires_at timestamptz)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT o.account_id, o.id, u.quantity, o.expires_at
+        FROM (SELECT DISTINCT u.account_id, u.sale_id FROM unnest(p_accounts, p_sales) AS u (account_id, sale_id)) AS d
+        JOIN shop.sale_buyer AS b ON b.account_id = d.account_id AND b.sale_id = d.sale_id
+        CROSS JOIN LATERAL unnest(b.order_ids, b.quantities) AS u (id, quantity)
+        JOIN shop.order AS o ON o.account_id = b.account_id AND o.id = u.id
+        WHERE u.quantity > 0 AND o.status = 'pending_payment' AND o.expires_at <= clock_timestamp()
+          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0);
+    END;
+COMMENT ON FUNCTION shop.lapsed_orders(bigint[], bigint[]) IS 'Which orders of these buyers in these sales have expired, so that nothing is held for them any more, and nobody has written it down yet.';
+
 CREATE FUNCTION shop.settle_buyers(p_accounts bigint[], p_sales bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
@@ -73,12 +86,8 @@ DECLARE
 BEGIN
     FOR v_order IN
         SELECT o.account_id, o.id, o.expires_at
-        FROM (SELECT DISTINCT u.account_id, u.sale_id FROM unnest(p_accounts, p_sales) AS u (account_id, sale_id)) AS d
-        JOIN shop.sale_buyer AS b ON b.account_id = d.account_id AND b.sale_id = d.sale_id
-        CROSS JOIN LATERAL unnest(b.order_ids, b.quantities) AS u (id, quantity)
-        JOIN shop.order AS o ON o.account_id = b.account_id AND o.id = u.id
-        WHERE u.quantity > 0 AND o.status = 'pending_payment' AND o.expires_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT FROM holdfast.holds AS h WHERE h.owner = o.id AND h.state IN ('held', 'pinned', 'confirmed') OFFSET 0)
+        FROM shop.lapsed_orders(p_accounts, p_sales) AS l JOIN shop.order AS o ON o.account_id = l.account_id AND o.id = l.id
+        WHERE o.status = 'pending_payment' AND o.expires_at <= clock_timestamp()
         ORDER BY o.account_id, o.id FOR NO KEY UPDATE OF o SKIP LOCKED
     LOOP
         PERFORM shop.orders_ended(ARRAY[v_order.account_id], ARRAY[v_order.id]);
@@ -89,6 +98,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.settle_buyers(bigint[], bigint[]) IS
 'Writes down which orders of these buyers in these sales have expired, so that they may buy again at once, and returns their accounts. Waits for nobody who is at an order.';
+
+CREATE FUNCTION shop.busy_buyers(p_accounts bigint[], p_sale bigint) RETURNS bigint[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_free bigint[];
+BEGIN
+    v_free := ARRAY(SELECT b.account_id FROM shop.sale_buyer AS b
+                    WHERE b.sale_id = p_sale AND b.account_id = ANY (p_accounts) FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN (SELECT array_agg(b.account_id) FROM shop.sale_buyer AS b
+            WHERE b.sale_id = p_sale AND b.account_id = ANY (p_accounts) AND b.account_id <> ALL (v_free));
+END $$;
+COMMENT ON FUNCTION shop.busy_buyers(bigint[], bigint) IS 'Takes the rows of these buyers of a sale that nobody else has in hand, and returns the accounts of the others; NULL: there are none.';
 
 CREATE FUNCTION shop.purchase_frame(p_merchant bigint, p_sale bigint, p_sku bigint, p_product bigint, p_code text, p_title text,
                                     p_price bigint, p_currency text, p_placed_at timestamptz, p_pay_by timestamptz) RETURNS text[]
@@ -138,6 +160,8 @@ DECLARE
     -- The others.
     v_others integer[];
     v_settled bigint[];
+    v_busy bigint[];
+    v_full bigint[];
     v_again boolean;
     -- The answer.
     r_lines integer[] := ARRAY[]::integer[];
@@ -203,16 +227,27 @@ BEGIN
         v_taken := 0;
         v_states := v_codes;
         LOOP
-            INSERT INTO shop.sale_buyer AS b (account_id, sale_id, bought, allowed, quantities, order_ids, keys)
-            SELECT DISTINCT ON (l.account_id)
-                   l.account_id, v_sale.id, l.quantity, v_sale.allowed, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
-            FROM unnest(p_accounts, p_quantities, v_orders, p_keys, v_states) WITH ORDINALITY AS l (account_id, quantity, id, key, state, i)
-            WHERE l.state IS NULL ORDER BY l.account_id, l.i
-            ON CONFLICT (sale_id, account_id) DO UPDATE
-            SET bought = b.bought + EXCLUDED.bought, quantities = b.quantities || EXCLUDED.quantities,
-                order_ids = b.order_ids || EXCLUDED.order_ids, keys = b.keys || EXCLUDED.keys
-            WHERE b.bought + EXCLUDED.bought <= b.allowed AND cardinality(b.keys) < b.allowed + 100 AND EXCLUDED.keys[1] <> ALL (b.keys);
-            GET DIAGNOSTICS v_count = ROW_COUNT;
+            BEGIN
+                INSERT INTO shop.sale_buyer AS b (account_id, sale_id, bought, allowed, quantities, order_ids, keys)
+                SELECT DISTINCT ON (l.account_id)
+                       l.account_id, v_sale.id, l.quantity, v_sale.allowed, ARRAY[l.quantity], ARRAY[l.id], ARRAY[l.key]
+                FROM unnest(p_accounts, p_quantities, v_orders, p_keys, v_states) WITH ORDINALITY AS l (account_id, quantity, id, key, state, i)
+                WHERE l.state IS NULL ORDER BY l.account_id, l.i
+                ON CONFLICT (sale_id, account_id) DO UPDATE
+                SET bought = b.bought + EXCLUDED.bought, quantities = b.quantities || EXCLUDED.quantities,
+                    order_ids = b.order_ids || EXCLUDED.order_ids, keys = b.keys || EXCLUDED.keys
+                WHERE b.bought + EXCLUDED.bought <= b.allowed AND cardinality(b.keys) < b.allowed + 100 AND EXCLUDED.keys[1] <> ALL (b.keys);
+                GET DIAGNOSTICS v_count = ROW_COUNT;
+            EXCEPTION WHEN lock_not_available THEN
+                -- Somebody has had one of them in hand for too long. The others are taken, and need not wait for him any more.
+                v_count := 0;
+                v_busy := shop.busy_buyers(p_accounts, v_sale.id);
+                IF v_busy IS NULL THEN
+                    RAISE;
+                END IF;
+                v_codes := ARRAY(SELECT CASE WHEN l.code IS NULL AND l.account_id = ANY (v_busy) THEN '55P03' ELSE l.code END
+                                 FROM unnest(p_accounts, v_codes) WITH ORDINALITY AS l (account_id, code, i) ORDER BY l.i);
+            END;
             v_taken := v_taken + v_count;
             EXIT WHEN v_taken = cardinality(p_accounts);
             SELECT array_agg(l.state), bool_or(l.state IS NULL) INTO v_states, v_again
@@ -300,18 +335,23 @@ BEGIN
         END IF;
         EXIT WHEN v_others IS NULL;
 
-        -- The others: the same order again, a refusal, or another round (code NULL), if an
-        -- earlier line of the buyer that stood in their way has got nothing.
+        -- The others: the same order again, a refusal, or another round (code NULL), if an earlier line of the buyer that stood
+        -- in their way has got nothing. Who is at his limit with an order that has expired, which somebody else is just
+        -- writing down, may try again.
+        v_full := ARRAY(SELECT p_accounts[l.i] FROM unnest(v_others) AS l (i) WHERE v_states[l.i] = 'limit');
         SELECT array_agg(o.code), array_agg(o.order_id), bool_or(o.code IS NULL)
         INTO v_verdicts, v_orders, v_again
         FROM (SELECT CASE WHEN v_codes[l.i] IN ('HS001', 'HS002', 'HF019') THEN v_codes[l.i]
                           WHEN k.i IS NOT NULL THEN CASE WHEN p_quantities[l.i] IN (b.quantities[k.i], -b.quantities[k.i]) THEN '00000' ELSE 'HF021' END
                           WHEN v_codes[l.i] IS NOT NULL THEN v_codes[l.i]
-                          WHEN b.bought + p_quantities[l.i] > b.allowed OR cardinality(b.keys) >= b.allowed + 100 THEN 'HS404' END AS code,
+                          WHEN cardinality(b.keys) >= b.allowed + 100 OR b.bought + p_quantities[l.i] - coalesce(d.quantity, 0) > b.allowed THEN 'HS404'
+                          WHEN b.bought + p_quantities[l.i] > b.allowed THEN '40001' END AS code,
                      CASE WHEN p_quantities[l.i] IN (b.quantities[k.i], -b.quantities[k.i]) THEN b.order_ids[k.i] END AS order_id
               FROM unnest(v_others) WITH ORDINALITY AS l (i, n)
               LEFT JOIN shop.sale_buyer AS b ON b.sale_id = p_sales[1] AND b.account_id = p_accounts[l.i]
               LEFT JOIN LATERAL (SELECT array_position(b.keys, p_keys[l.i] COLLATE "C") AS i) AS k ON true
+              LEFT JOIN (SELECT d.account_id, sum(d.quantity) AS quantity FROM shop.lapsed_orders(v_full, array_fill(p_sales[1], ARRAY[cardinality(v_full)])) AS d
+                         GROUP BY d.account_id) AS d ON d.account_id = p_accounts[l.i]
               ORDER BY l.n) AS o;
         SELECT r_lines || array_agg(coalesce(v_numbers[l.i], l.i)), r_verdicts || array_agg(l.code),
                r_orders || array_agg(o.id), r_expires || array_agg(o.pay_by), r_replayed || array_agg(o.id IS NOT NULL),
@@ -355,7 +395,7 @@ BEGIN
     ORDER BY l.line;
 END $$;
 COMMENT ON FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]) IS
-'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. body: the order as JSON, the same bytes each time. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. A negative quantity buys nothing (HF003), but finds what so many units were bought with its key. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
+'Buys in sales for many accounts in one round of set work, and gives a verdict for every line, in order: 00000 bought, or bought before with the same key (replayed), waiting for payment until expires_at; HS001 no account, HS002 suspended, HF019 no key, HF003 quantity, HS004 no such sale, or a draft, HS303 its product is not published or its merchant suspended, HS401 not open yet, HS402 over, HS403 sold out, HF001 fewer units left than wanted, HS404 the limit of an account (also after a hundred orders more than that), 55P03 and 40001 try again: somebody has this buyer, or an expired order of his, in hand, HF021 the key was used for another quantity. available: units left, for a line refused for lack of them. body: the order as JSON, the same bytes each time. Lines are independent, also those of one account, of which earlier ones go first. A key belongs to an account and a sale. A negative quantity buys nothing (HF003), but finds what so many units were bought with its key. Puts one job order_placed for all orders of a sale into the queue: {account_ids, order_ids}. Raises only for the call as a whole: HF005 arrays unequal, empty or above 10,000 elements; 40001, 40P01, 55P03 try again.';
 
 CREATE FUNCTION shop.purchase(p_account bigint, p_key text, p_sale bigint, p_quantity bigint,
                               OUT order_id uuid, OUT expires_at timestamptz, OUT replayed boolean, OUT body text)

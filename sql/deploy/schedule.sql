@@ -63,7 +63,7 @@ COMMENT ON FUNCTION shop.schedule_added() IS 'Trigger: a new entry of shop.sched
 CREATE TRIGGER schedule_added AFTER INSERT ON shop.schedule FOR EACH ROW EXECUTE FUNCTION shop.schedule_added();
 
 INSERT INTO shop.schedule (name, every, at, command, does) VALUES
-    ('tend', '1 min', '0', 'shop.tend(10000)', 'writes down which orders have expired, closes sales, returns leftovers, makes periodic jobs'),
+    ('tend', '1 min', '0', 'shop.tend(5000)', 'writes down which orders have expired, closes sales, returns leftovers, makes periodic jobs'),
     ('expiry_mail', '1 min', '0', 'shop.remind_orders(100000)', 'lets buyers be told that their orders are about to expire'),
     ('low_stock', '1 min', '0', 'shop.notice_low_stock(1000)', 'lets merchants be told that little is left'),
     ('partitions', '10 min', '0', 'shop.tend_partitions()', 'upkeep of the slots of the queue and the halves of the idempotency keys'),
@@ -117,10 +117,11 @@ BEGIN
         v_error := left(format('%s (SQLSTATE %s)', SQLERRM, SQLSTATE), 1000);
     END;
     v_ended := clock_timestamp();
+    -- Background workers of pg_cron have no name.
     UPDATE shop.schedule_run AS r
     SET next_at = shop.next_run(v_schedule.every, v_schedule.at, v_ended), last_run_at = v_ended, runs = r.runs + 1,
         last_ok_at = CASE WHEN v_error IS NULL THEN v_ended ELSE r.last_ok_at END, failures = r.failures + (v_error IS NOT NULL)::integer,
-        took = v_ended - v_began, last_by = left(current_setting('application_name'), 100), last_error = v_error
+        took = v_ended - v_began, last_by = left(coalesce(nullif(current_setting('application_name'), ''), 'pg_cron'), 100), last_error = v_error
     WHERE r.name = v_schedule.name;
     RETURN CASE WHEN v_error IS NULL THEN 'done' ELSE 'failed' END;
 END $$;

@@ -11,6 +11,9 @@
 -- back-off of jobs is, and what the queue repeats is only what nobody knows the end of: its worker is gone. The id of a
 -- delivery and its body never change; they are what its receiver knows a repetition by.
 --
+-- Nothing is sent for a merchant who is suspended. What happens meanwhile is a delivery all the same, but one that is
+-- cancelled when its turn comes: when he may act again, he sees what he has missed, and can have it sent.
+--
 -- Everything belongs to a merchant, and is keyed by him. What a delivery tells is its key, unique for its endpoint as
 -- long as it is kept: so to relay an event twice is harmless.
 --
@@ -213,24 +216,27 @@ BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
         SELECT j.id, (j.payload ->> 'merchant_id')::bigint AS merchant_id, (j.payload ->> 'endpoint_id')::bigint AS endpoint_id,
-               (j.payload ->> 'delivery_id')::uuid AS delivery_id
+               (j.payload ->> 'delivery_id')::uuid AS delivery_id,
+               EXISTS (SELECT FROM shop.merchant AS m JOIN shop.account AS a ON a.id = m.account_id
+                       WHERE m.id = (j.payload ->> 'merchant_id')::bigint AND a.suspended_at IS NOT NULL) AS is_suspended
         FROM shop.job AS j WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'webhook'
     ), idle AS (
-        UPDATE shop.webhook_delivery AS d SET state = 'cancelled', next_at = NULL
+        UPDATE shop.webhook_delivery AS d
+        SET state = 'cancelled', next_at = NULL, error = CASE WHEN h.is_suspended THEN 'the merchant was suspended' ELSE d.error END
         FROM held AS h, shop.webhook_endpoint AS e
         WHERE d.merchant_id = h.merchant_id AND d.endpoint_id = h.endpoint_id AND d.id = h.delivery_id AND d.state = 'pending'
-          AND e.merchant_id = h.merchant_id AND e.id = h.endpoint_id AND (e.disabled_at IS NOT NULL OR e.deleted_at IS NOT NULL)
+          AND e.merchant_id = h.merchant_id AND e.id = h.endpoint_id AND (h.is_suspended OR e.disabled_at IS NOT NULL OR e.deleted_at IS NOT NULL)
         RETURNING d.id
     )
     SELECT h.id, CASE WHEN d.state IS DISTINCT FROM 'pending' OR d.id IN (SELECT i.id FROM idle AS i) THEN json_build_object('skip', true)
-        ELSE json_build_object('url', e.url, 'id', d.id, 'body', d.body,
+        ELSE json_build_object('url', e.url, 'id', d.id, 'body', d.body, 'failing', e.failing_since IS NOT NULL,
             'secrets', CASE WHEN e.old_until > clock_timestamp() THEN json_build_array(e.secret, e.old_secret) ELSE json_build_array(e.secret) END) END
     FROM held AS h
     LEFT JOIN shop.webhook_delivery AS d ON d.merchant_id = h.merchant_id AND d.endpoint_id = h.endpoint_id AND d.id = h.delivery_id
     LEFT JOIN shop.webhook_endpoint AS e ON e.merchant_id = h.merchant_id AND e.id = h.endpoint_id;
 END $$;
 COMMENT ON FUNCTION shop.delivery_details(uuid, uuid[]) IS
-'What the jobs of kind webhook that this lease holds are about: {url, id, body, secrets}, or {skip} if nothing is to be sent, because the endpoint is disabled, or the delivery has ended. Definer''s rights: the worker reads no table, and no delivery but those it has in hand.';
+'What the jobs of kind webhook that this lease holds are about: {url, id, body, secrets, failing: whether its endpoint has answered nothing good lately}, or {skip} if nothing is to be sent, because the endpoint is disabled, its merchant suspended, or the delivery has ended. Definer''s rights: the worker reads no table, and no delivery but those it has in hand.';
 GRANT EXECUTE ON FUNCTION shop.delivery_details(uuid, uuid[]) TO shop_worker;
 
 CREATE FUNCTION shop.record_deliveries(p_lease uuid, p_ids uuid[], p_results json[]) RETURNS SETOF uuid
@@ -326,7 +332,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION shop.record_deliveries(uuid, uuid[], json[]) IS
-'Records attempts of deliveries, of which this lease still holds the jobs: {status, duration, error, answer, retry_after} of each; without error it is delivered; {busy}: none was made, because too many are under way at its host. Otherwise it is tried again by the schedule, not before retry_after seconds; after the last attempt it has failed. An endpoint that answers 410, or has answered nothing good for 5 days, is disabled. Ends the jobs, and returns them. Errors: HS015. Definer''s rights: the worker writes no table.';
+'Records attempts of deliveries, of which this lease still holds the jobs: {status, duration, error, answer, retry_after} of each; without error it is delivered; {busy}: none was made, because too many are under way at its host or for its merchant. Otherwise it is tried again by the schedule, not before retry_after seconds; after the last attempt it has failed. An endpoint that answers 410, or has answered nothing good for 5 days, is disabled. Ends the jobs, and returns them. Errors: HS015. Definer''s rights: the worker writes no table.';
 GRANT EXECUTE ON FUNCTION shop.record_deliveries(uuid, uuid[], json[]) TO shop_worker;
 
 CREATE FUNCTION shop.redeliver(p_merchant bigint, p_endpoint bigint, p_delivery uuid) RETURNS void
@@ -338,13 +344,14 @@ BEGIN
     UPDATE shop.webhook_delivery AS d SET state = 'pending', next_at = v_now, tries_left = 10
     WHERE d.merchant_id = p_merchant AND d.endpoint_id = p_endpoint AND d.id = p_delivery;
     IF shop.enqueue('webhook', shop.webhook_payload(p_merchant, p_endpoint, p_delivery), shop.webhook_key(p_delivery)) IS NULL THEN
-        -- It has a job: one that waits is due now, and one that runs is it.
+        -- It has a job, which is due now. Whoever has it in hand may be about to end it because there was nothing to send.
         SELECT k.job_id INTO v_job FROM shop.job_key AS k WHERE k.key = shop.webhook_key(p_delivery);
-        UPDATE shop.job AS j SET due_at = v_now WHERE j.id = ANY (ARRAY[v_job]) AND j.lease IS NULL AND j.due_at > v_now;
+        UPDATE shop.job AS j SET due_at = v_now, lease = NULL, leased_until = NULL
+        WHERE j.id = ANY (ARRAY[v_job]) AND (j.lease IS NOT NULL OR j.due_at > v_now);
     END IF;
 END $$;
 COMMENT ON FUNCTION shop.redeliver(bigint, bigint, uuid) IS
-'Sends a delivery again, now and if need be by the whole schedule, with the id and body that it has always had.';
+'Sends a delivery again, now and if need be by the whole schedule, with the id and body that it has always had; an attempt that is just under way counts no more.';
 
 CREATE FUNCTION shop.purge_deliveries(p_limit integer DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -17,7 +17,7 @@ SET LOCAL ROLE shop_owner;
 CREATE FUNCTION shop.webhook_types() RETURNS text[]
     LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
-        SELECT '{order.placed,order.paid,order.shipped,payment.captured,stock.low,sale.ended}'::text[];
+        SELECT '{order.placed,order.paid,order.shipped,order.cancelled,payment.captured,payment.refunded,stock.low,sale.ended}'::text[];
     END;
 COMMENT ON FUNCTION shop.webhook_types() IS 'The types of events that an endpoint may want to be told of.';
 
@@ -38,18 +38,22 @@ BEGIN
         WITH event AS (
             SELECT e.kind, e.payload, e.at FROM unnest(p_kinds, p_payloads, p_at) AS e (kind, payload, at)
         ), thing AS (
-            SELECT 'order.placed' AS type, o.account_id::bigint AS account_id, o.order_id::uuid AS order_id, NULL::uuid AS payment_id, e.at
-            FROM event AS e CROSS JOIN LATERAL ROWS FROM (jsonb_array_elements_text(e.payload -> 'account_ids'), jsonb_array_elements_text(e.payload -> 'order_ids'))
+            SELECT t.type, o.account_id::bigint AS account_id, o.order_id::uuid AS order_id, NULL::uuid AS payment_id, '' AS more, e.at
+            FROM event AS e
+            JOIN (VALUES ('order_placed', 'order.placed'), ('order_cancelled', 'order.cancelled')) AS t (kind, type) ON t.kind = e.kind
+            CROSS JOIN LATERAL ROWS FROM (jsonb_array_elements_text(e.payload -> 'account_ids'), jsonb_array_elements_text(e.payload -> 'order_ids'))
                 AS o (account_id, order_id)
-            WHERE e.kind = 'order_placed'
             UNION ALL
             SELECT t.type, (e.payload ->> 'account_id')::bigint, (e.payload ->> 'order_id')::uuid,
-                   CASE t.type WHEN 'payment.captured' THEN (e.payload ->> 'payment_id')::uuid END, e.at
+                   CASE WHEN t.type ~ '^payment' THEN (e.payload ->> 'payment_id')::uuid END,
+                   -- Each part that is refunded is told.
+                   CASE t.type WHEN 'payment.refunded' THEN ':' || (e.payload ->> 'refunded') ELSE '' END, e.at
             FROM event AS e
-            JOIN (VALUES ('payment_received', 'order.paid'), ('payment_received', 'payment.captured'), ('order_shipped', 'order.shipped')) AS t (kind, type)
+            JOIN (VALUES ('payment_received', 'order.paid'), ('payment_received', 'payment.captured'), ('payment_refunded', 'payment.refunded'),
+                         ('order_shipped', 'order.shipped')) AS t (kind, type)
                 ON t.kind = e.kind
         ), wanted AS MATERIALIZED (
-            SELECT t.type, t.account_id, t.order_id, t.payment_id, t.at, n.merchant_id, n.id AS endpoint_id
+            SELECT t.type, t.account_id, t.order_id, t.payment_id, t.more, t.at, n.merchant_id, n.id AS endpoint_id
             FROM thing AS t
             CROSS JOIN LATERAL (SELECT r.merchant_id FROM shop.order AS r WHERE r.account_id = t.account_id AND r.id = t.order_id OFFSET 0) AS o
             JOIN shop.webhook_endpoint AS n ON n.merchant_id = o.merchant_id
@@ -62,7 +66,7 @@ BEGIN
             SELECT p.payment_id, (shop.payment_reply(p.account_id, p.payment_id, 200)).body
             FROM (SELECT DISTINCT w.account_id, w.payment_id FROM wanted AS w WHERE w.payment_id IS NOT NULL) AS p
         )
-        SELECT w.merchant_id, w.endpoint_id, w.type, w.type || ':' || s.id AS key, shop.webhook_body(w.type, w.at, s.body) AS body
+        SELECT w.merchant_id, w.endpoint_id, w.type, w.type || ':' || s.id || w.more AS key, shop.webhook_body(w.type, w.at, s.body) AS body
         FROM wanted AS w JOIN seen AS s ON s.id = coalesce(w.payment_id, w.order_id)
         ORDER BY w.merchant_id, w.endpoint_id, w.order_id) AS b
     HAVING count(*) > 0;

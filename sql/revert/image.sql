@@ -2,6 +2,9 @@
 BEGIN;
 DROP FUNCTION shop.finish_sweeps(uuid, uuid[], json[]);
 DROP FUNCTION shop.sweep_details(uuid, uuid[]);
+DROP INDEX shop.account_avatar_sizes_idx, shop.account_avatar_original_idx, shop.image_sizes_idx, shop.image_original_idx;
+DROP FUNCTION shop.size_beginnings(jsonb);
+DROP FUNCTION shop.refuse_lost_pictures();
 DROP FUNCTION shop.finish_images(uuid, uuid[], json[]);
 DROP FUNCTION shop.check_image_result(json);
 DROP FUNCTION shop.image_details(uuid, uuid[]);

@@ -12,6 +12,5 @@ DROP FUNCTION shop.tend_jobs();
 DROP FUNCTION shop.end_attempts(uuid[], uuid[], text[], boolean);
 DROP FUNCTION shop.empty_job_slot(integer, integer, boolean);
 DROP FUNCTION shop.enqueue(text, jsonb, text, timestamptz, integer);
-DROP FUNCTION shop.buried_payload(jsonb);
 DROP FUNCTION shop.take_job_key(text, uuid);
 COMMIT;

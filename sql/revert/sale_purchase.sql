@@ -5,7 +5,7 @@ DROP TABLE shop.sale_counter;
 DROP FUNCTION shop.purchase(bigint, text, bigint, bigint);
 DROP FUNCTION shop.purchase_batch(bigint[], text[], bigint[], bigint[]);
 DROP FUNCTION shop.purchase_body(text[], uuid, bigint, bigint), shop.purchase_frame(bigint, bigint, bigint, bigint, text, text, bigint, text, timestamptz, timestamptz);
-DROP FUNCTION shop.settle_buyers(bigint[], bigint[]);
+DROP FUNCTION shop.settle_buyers(bigint[], bigint[]), shop.busy_buyers(bigint[], bigint), shop.lapsed_orders(bigint[], bigint[]);
 CREATE OR REPLACE FUNCTION shop.take_buyers(p_accounts bigint[], p_orders uuid[]) RETURNS uuid[]
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC

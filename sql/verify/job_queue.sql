@@ -3,7 +3,6 @@ BEGIN;
 SELECT 'shop.enqueue(text, jsonb, text, timestamptz, integer)'::regprocedure;
 SELECT 'shop.empty_job_slot(integer, integer, boolean)'::regprocedure;
 SELECT 'shop.take_job_key(text, uuid)'::regprocedure;
-SELECT 'shop.buried_payload(jsonb)'::regprocedure;
 SELECT 'shop.end_attempts(uuid[], uuid[], text[], boolean)'::regprocedure;
 SELECT 'shop.tend_jobs()'::regprocedure;
 SELECT 'shop.cancel_job(uuid)'::regprocedure;

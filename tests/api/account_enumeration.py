@@ -5,7 +5,7 @@ the same for an address that somebody has and one that nobody has. Runs within t
 
 The times are those of pairs: each is one request of either kind, in an order left to chance, so that what slows the machine
 down slows both. What is compared is the median of the differences with the median of all. A machine may be disturbed
-for as long as a measurement takes: it gets three, and something that takes longer every time is found by each.
+for as long as a measurement takes: it gets eight, and something that takes longer every time is found by each.
 """
 import http.client
 import os
@@ -61,7 +61,7 @@ def measure(trials, known, unknown, path, kind):
 
 def compare(what, trials, bound, *how):
     """Tests that two kinds of requests cannot be told apart."""
-    for attempt in range(3):
+    for attempt in range(8):
         share, middle, seen = measure(trials, *how)
         print(f"# {what}: of {trials} pairs the median is {middle:.2f} ms; an address that somebody has takes {100 * share:+.1f} % of it longer", flush=True)
         if abs(share) <= bound:

@@ -108,7 +108,7 @@ t.equal(set(nobody.get(merchant).json()), {"id", "name", "created_at"}, "and not
 etag = nobody.get(merchant).headers["etag"]
 renamed = olga.patch(merchant, {"name": shop + "!"}, headers={"If-Match": etag})
 t.equal((renamed.status, renamed.json()["name"]), (200, shop + "!"), "its owner renames it")
-t.ok(within(10, lambda: nobody.get(merchant).json()["name"] == shop + "!"), "and everybody sees that, once the cache has been told")
+t.ok(within(60, lambda: nobody.get(merchant).json()["name"] == shop + "!"), "and everybody sees that, once the cache has been told")
 t.equal(olga.patch(merchant, {"name": "Lost"}, headers={"If-Match": etag}).code, "precondition_failed", "but not from an old version")
 t.equal(olga.patch(merchant, {"name": "Lost"}).code, "precondition_required", "nor from none")
 t.equal(bert.patch(merchant, {"name": "Lost"}, headers={"If-Match": "*"}).code, "forbidden", "and nobody else does")

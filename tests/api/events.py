@@ -14,7 +14,7 @@ def connect(base, room=None):
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
     if room:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-    sock.settimeout(10)
+    sock.settimeout(60)
     where = urllib.parse.urlsplit(base)
     sock.connect(base if unix else (where.hostname, where.port))
     return sock

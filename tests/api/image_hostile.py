@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # with-stack:
-# with-worker: --conf 'poll_interval = 50ms' --conf 'image_pixels = 20' --conf 'image_timeout = 20s'
+# with-worker: --conf 'poll_interval = 50ms' --conf 'image_pixels = 20' --conf 'image_timeout = 40s'
 """Pictures that are none, lie, are broken, or want too much: each is refused with a reason that its merchant can read, or
 made as well as it can be; none stops those that come after it. TAP.
 """
@@ -46,7 +46,7 @@ def put(data, ending):
     return put_many([(data, ending)])[0]
 
 
-def what(ids, patience=60):
+def what(ids, patience=180):
     """What has become of pictures: ready, or the reason; in order."""
     ids = [str(i) for i in ids]
     list_of = ",".join(ids)
@@ -129,7 +129,7 @@ for n in range(FLIPS):
     for _ in range(random.choice((1, 1, 3, 30))):
         data[random.randrange(12, len(data) if n % 3 else 200)] ^= 1 << random.randrange(8)
     flipped.append((bytes(data), claim.split(".")[-1]))
-seen = what(put_many(flipped), 90)
+seen = what(put_many(flipped))
 left = [state for state in seen if state not in (DAMAGED, LIE, LARGE, WHOLE, "ready")]
 t.ok(not left, f"each of {FLIPS} pictures with flipped bits is ready or refused", *left)
 print(f"# of these ready: {seen.count('ready')}", flush=True)
@@ -153,7 +153,7 @@ for pid in workers(int(open(os.environ["HF_WORKER_PID"]).read())):
     os.kill(pid, signal.SIGSTOP)
 packer = zlib.compressobj(1)
 slow = header(9000, 9000, b"".join(packer.compress(bytes(54001)) for _ in range(9000)) + packer.flush(), depth=16)
-small = Worker(image_timeout="1s", image_jobs="1", image_memory="256MB", image_pixels="90", poll_interval="50ms", simulated="off")
+small = Worker(image_timeout="3s", image_jobs="1", image_memory="256MB", image_pixels="90", poll_interval="50ms", simulated="off")
 poison = put(slow, "png")
 after = put_many([(good["png"], "png")] * 5)
 t.equal(what([poison]), ["the picture takes too much time or memory to be worked on"], "one that takes too long is refused after the last attempt")

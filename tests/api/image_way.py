@@ -121,7 +121,7 @@ for kind, data, ending in (("16 bits of colour", deep, "png"), ("CMYK", cmyk, "j
          pixels[0].at(20, 20), pixels[0].fields)
 
 # Avatars.
-def avatar(who, data, ending, patience=20):
+def avatar(who, data, ending, patience=60):
     answer = who.request("PUT", "/v1/me/avatar", raw=data, headers={"Content-Type": "image/" + {"jpg": "jpeg"}.get(ending, ending)})
     within(patience, lambda: who.get("/v1/me").json()["avatar"]["state"] != "uploaded")
     return who.get("/v1/me").json()["avatar"]
@@ -147,7 +147,7 @@ last = png(300, 300)
 for n in range(6):
     olga.request("PUT", "/v1/me/avatar", raw=png(300 + n, 200), headers={"Content-Type": "image/png"})
 now = avatar(olga, last, "png")
-t.ok(now["original"] == hashlib.sha256(last).hexdigest() + ".png" and now["state"] == "ready" and within(20, lambda: jobs(olga.id) == 0) and olga.get("/v1/me").json()["avatar"] == now, "of many at once the last one counts", now)
+t.ok(now["original"] == hashlib.sha256(last).hexdigest() + ".png" and now["state"] == "ready" and within(60, lambda: jobs(olga.id) == 0) and olga.get("/v1/me").json()["avatar"] == now, "of many at once the last one counts", now)
 
 # The sweep.
 wanted = {s["file"] for text in psql("SELECT sizes FROM shop.image UNION ALL SELECT avatar -> 'sizes' FROM shop.account WHERE avatar IS NOT NULL").splitlines()
@@ -164,7 +164,7 @@ for name in aged + [MEDIA + "/.1.1", UPLOADS + "/.1.1"]:
     if not name.endswith(fresh):
         os.utime(name, (time.time() - 90000,) * 2)
 psql("UPDATE shop.job_periodic SET next_at = clock_timestamp() - interval '1 minute' WHERE name = 'image_sweep'; SELECT shop.run_periodic()")
-t.ok(within(30, lambda: psql("SELECT count(*) FROM shop.job WHERE kind = 'image_sweep'") == "0"), "a sweep comes to its end",
+t.ok(within(60, lambda: psql("SELECT count(*) FROM shop.job WHERE kind = 'image_sweep'") == "0"), "a sweep comes to its end",
      psql("SELECT kind, payload, attempts, error FROM shop.job"))
 t.equal(files(UPLOADS), used, "the uploads that are wanted are there, and no others")
 t.equal(files(MEDIA), wanted | {fresh, ".2.2"}, "and so are the sizes, and what is younger than a day")

@@ -29,7 +29,7 @@ def worker(port, **more):
 
 
 def arrived(n, at=exim):
-    if not post.within(20, lambda: len(at.mails()) >= n):
+    if not post.within(60, lambda: len(at.mails()) >= n):
         print(f"# {len(at.mails())} of {n} mails; left: {post.left()}; dead: {post.dead()}; {sender.log()}")
     return at.mails()
 
@@ -45,13 +45,14 @@ for locale, name in (("en", "Anna O'Neil"), ("zh-CN", "王小明"), ("fr", "Élo
         psql(f"SELECT shop.enqueue('{kind}', jsonb_build_object('account_ids', ARRAY['{client.id}'], 'order_ids', ARRAY['{order}']))")
     for kind in ("payment_received", "order_shipped"):
         post.enqueue(kind, account_id=client.id, order_id=order)
+    psql(f"SELECT shop.enqueue('payment_refunded', jsonb_build_object('account_id', '{client.id}', 'order_id', '{order}', 'payment_id', gen_random_uuid(), 'refunded', 98765))")
     Client().post("/v1/password-resets", {"email": client.email})
     expected[client.email] = (locale, name, order)
-mails = arrived(15)
-t.equal(len(mails), 15, "what happens in the shop makes five mails for each of three buyers")
+mails = arrived(18)
+t.equal(len(mails), 18, "what happens in the shop makes six mails for each of three buyers")
 t.equal([post.faults(mail) for mail in mails if post.faults(mail)], [], "each is a correct mail")
 seen = {(mail["To"].addresses[0].addr_spec, mail["Message-ID"].split(".")[0][1:]) for mail in mails}
-t.equal(len(seen), 15, "each is another one, of the five templates")
+t.equal(len(seen), 18, "each is another one, of the six templates")
 names = {mail["To"].addresses[0].addr_spec: mail["To"].addresses[0].display_name for mail in mails}
 t.equal(names, {to: name for to, (_, name, _) in expected.items()}, "to people by their names")
 t.equal({(a.display_name, a.addr_spec) for mail in mails for a in mail["From"].addresses}, {('Höldfast, the "shop"', "shop@mail.test")}, "from the shop by its name")
@@ -66,7 +67,7 @@ for mail in mails:
     if kind == "password_reset":
         wanted += ["/password-reset#"]
     else:
-        wanted += [order, "Kopfhörer <Nuss> & 胡桃木耳机", "WH-1", "€1,234.56", "€3,703.68", f"/orders/{order}"]
+        wanted += [order, "Kopfhörer <Nuss> & 胡桃木耳机", "WH-1", "€1,234.56", "€3,703.68", f"/orders/{order}"] + ["€987.65"] * (kind == "payment_refunded")
     wrong += [(kind, locale, word) for word in wanted if word not in plain or html.escape(word, True).replace("&#x27;", "&#39;") not in rich]
     wrong += [(kind, locale, word) for word in ("{{", "}}", "<img", "src=", "http://") if word in plain + rich]
     wrong += [(kind, locale, "language")] * (("您好" in plain) != locale.startswith("zh"))
@@ -77,7 +78,7 @@ t.equal({mail["Message-ID"] for mail in mails if "order" in mail["Message-ID"]},
 tokens = {to: post.text(mail).split("#")[1].split()[0] for mail in mails for to in [mail["To"].addresses[0].addr_spec] if "reset" in mail["Message-ID"]}
 t.equal({Client().put(f"/v1/password-resets/{token}", {"password": "quite another one"}).status for token in tokens.values()}, {204}, "its link sets a new password")
 t.ok(all("P=esmtpsa" in line and "A=plain:shop" in line for line in exim.log().splitlines() if " <= " in line), "all went over TLS, with the password")
-t.ok(exim.log().count("A=plain:shop") == 15 and post.left() == "", "each once, and nothing is left to do")
+t.ok(exim.log().count("A=plain:shop") == 18 and post.left() == "", "each once, and nothing is left to do")
 
 # Hostile and strange names.
 strange = {"Bobby\\r\\nBcc: evil@evil.example": None, "Bobby\\r\\nBcc evil": "Bobby  Bcc evil", "\"; <evil@evil.example>, Eve": None, "x" * 200: "x" * 200, "王" * 60: "王" * 60, "Zoë 🎉 O''Hara \\\"Z\\\" \\\\": "Zoë 🎉 O'Hara \"Z\" \\",
@@ -113,10 +114,10 @@ for address in bad + ["anna@bücher.example", "o''brien+tag@example.org"]:
 mails = arrived(got + 2)
 t.equal(sorted(a for a in (mail["To"].addresses[0].addr_spec for mail in mails) if "xn--" in a or "tag" in a),
         ["anna@xn--bcher-kva.example", "o'brien+tag@example.org"], "a foreign domain is written as servers know it, and odd letters are good")
-t.ok(within(20, lambda: len(post.dead()) == len(bad)) and all("address" in reason for reason in post.dead().values()), "what is no address is dead, with the reason", post.dead())
+t.ok(within(60, lambda: len(post.dead()) == len(bad)) and all("address" in reason for reason in post.dead().values()), "what is no address is dead, with the reason", post.dead())
 t.ok("evil.example" not in exim.log(), "and nobody is written to by it")
 post.enqueue("order_shipped", account_id=(nobody := post.account("Nobody", "nobody@example.org")[0]), order_id=post.order(nobody, mark.merchant_id))
-t.ok(within(20, lambda: any("no such user here" in reason for reason in post.dead().values())), "one that the server does not know is dead, with his words", post.dead())
+t.ok(within(60, lambda: any("no such user here" in reason for reason in post.dead().values())), "one that the server does not know is dead, with his words", post.dead())
 psql("DELETE FROM shop.job_dead")
 
 # Whoever should not get mail gets none.
@@ -127,8 +128,25 @@ post.enqueue("order_shipped", account_id=gone, order_id=order)
 mute = psql("INSERT INTO shop.account (name) VALUES ('mute') RETURNING id")
 post.enqueue("order_shipped", account_id=mute, order_id=post.order(mute, mark.merchant_id))
 got = len(exim.mails())
-t.ok(within(20, lambda: post.left() == "") and post.dead() == {} and len(exim.mails()) == got, "who is suspended or has no address gets nothing, and that is no failure")
+t.ok(within(60, lambda: post.left() == "") and post.dead() == {} and len(exim.mails()) == got, "who is suspended or has no address gets nothing, and that is no failure")
 t.equal(sender.stop()[0], 0, "the worker ends well")
+
+# Other ways in: TLS from the first byte, and a server that knows AUTH LOGIN alone.
+for claim, scheme, way in (("over TLS from the first byte", "smtps", {"smtps": True}), ("with the password by AUTH LOGIN", "smtp", {"plain": False})):
+    there = post.Exim(good, **way)
+    sender = worker(there.port, mail_server=f"{scheme}://localhost:{there.port}", mail_tls="off" if scheme == "smtps" else "required")
+    who, address = post.account("Anna")
+    post.enqueue("order_shipped", account_id=who, order_id=post.order(who, mark.merchant_id))
+    t.equal([mail["To"].addresses[0].addr_spec for mail in arrived(1, there)], [address], f"a mail goes out {claim}")
+    came = [line for line in there.log().splitlines() if " <= " in line]
+    t.ok(len(came) == 1 and "P=esmtpsa" in came[0] and ("A=login:shop" if scheme == "smtp" else "A=plain:shop") in came[0], "encrypted, and as us", came)
+    t.equal(sender.stop()[0], 0, "and the worker ends well")
+    sender = worker(there.port, mail_server=f"{scheme}://localhost:{there.port}", mail_password_file=post.write(f"{where}/wrong", "not-the-password\n"))
+    post.enqueue("order_shipped", account_id=who, order_id=post.order(who, mark.merchant_id))
+    t.ok(within(60, lambda: sender.events("away")) and len(there.mails()) == 1, "with another password nothing goes out", sender.log())
+    sender.stop()
+    post.fresh()
+    there.stop()
 
 # What must not go out, waits.
 plain, other = post.Exim(None, login=False), post.Exim(post.certificate(where, "other", "other.example"), login=False)
@@ -144,7 +162,7 @@ for claim, port, more in (("a server that does not know our password", exim.port
                           ("a server whose certificate nobody knows", exim.port, {**anonymous, "mail_ca_file": ""}),
                           ("a server that is not there", post.free_port(), anonymous)):
     sender = worker(port, **more)
-    t.ok(within(20, lambda: sender.events("away")), f"{claim} is said to be away", sender.log())
+    t.ok(within(60, lambda: sender.events("away")), f"{claim} is said to be away", sender.log())
     sender.stop()
     t.equal((psql("SELECT attempts, lease FROM shop.job WHERE kind = 'mail'"), post.dead()), ("0|", {}), "and the mail waits, untried")
 t.equal([len(server.mails()) for server in (plain, other, expired)], [0, 0, 0], "none of them got it")

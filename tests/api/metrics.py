@@ -62,8 +62,8 @@ class Figures:
 
 
 def settled(condition):
-    """The figures as soon as a condition holds, or after two seconds: an answer is out before it is counted."""
-    end = time.monotonic() + 2
+    """The figures as soon as a condition holds, or after a while: an answer is out before it is counted."""
+    end = time.monotonic() + 30
     while not condition(figures := Figures()) and time.monotonic() < end:
         time.sleep(0.05)
     return figures
@@ -98,7 +98,7 @@ t.equal(used - known, set(), "no alert speaks of a family that is not there")
 t.equal(figures.sum("holdfast_workers"), 2, "both workers are there")
 for name in ("process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"):
     t.ok(all(figures.sum(name, worker=w) > 0 for w in "12"), f"with {name} of each", figures.text)
-t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in ("read", "write", "slow", "purchase")), "connections to the database are up")
+t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in ("read", "write", "slow", "purchase", "live")), "connections to the database are up")
 t.equal(figures.sum("holdfast_invalidation_state"), 1, "invalidation is in one state")
 
 manual = open(f"{ROOT}/docs/operations.md", encoding="utf-8").read()
@@ -106,7 +106,7 @@ t.equal({n for n in figures.types if re.match("holdfast_(purchase|ticket|live|sa
 
 # Counts rise by what was requested, over many connections and so both workers.
 lines = len(log_lines())
-before = Figures()
+before, begun = Figures(), time.monotonic()
 clients, visitors = [Client(token=seller.token) for _ in range(20)], [Client() for _ in range(20)]
 for client, visitor in zip(clients, visitors):
     assert visitor.get(f"/v1/products/{thing['id']}").status == 200
@@ -114,6 +114,7 @@ for client, visitor in zip(clients, visitors):
     assert client.get(f"/nowhere/{thing['id']}").status == 404
     assert client.get("/v1/me").status == 200
     assert client.post("/v1/orders", {}).status in (400, 422)
+passed = time.monotonic() - begun
 wanted = {PRODUCT + (200,): 20, PRODUCT + (404,): 20, ("none", "none", 404): 20, ("GET", "/v1/me", 200): 20}
 after = settled(lambda f: all(f.requests(*at) - before.requests(*at) >= n for at, n in wanted.items()))
 t.equal({at: after.requests(*at) - before.requests(*at) for at in wanted}, wanted, "requests are counted by route and status, each once")
@@ -129,13 +130,14 @@ t.equal({r: after.sum(DURATIONS + "_count", method=r[0], route=r[1]) for r in ro
 buckets = {r: [v for (n, l), v in after.values.items() if n == DURATIONS + "_bucket" and set(zip(("method", "route"), r)) <= set(l)] for r in routes}
 t.ok(all(b == sorted(b) and b[-1] == after.sum(DURATIONS + "_count", method=r[0], route=r[1]) for r, b in buckets.items()),
      "which belongs to its bucket and all above", buckets)
-t.ok(0 < after.sum(DURATIONS + "_sum", route=PRODUCT[1]) < 20, "in seconds", after.sum(DURATIONS + "_sum", route=PRODUCT[1]))
+spent = after.sum(DURATIONS + "_sum", route=PRODUCT[1]) - before.sum(DURATIONS + "_sum", route=PRODUCT[1])
+t.ok(0 < spent < passed, "in seconds", spent, passed)
 reads = {layer: after.sum("holdfast_cache_reads_total", layer=layer) - before.sum("holdfast_cache_reads_total", layer=layer) for layer in ("near", "redis", "database")}
 t.ok(sum(reads.values()) >= 20 and reads["database"] >= 1 and reads["near"] >= 1, "reads are counted by the layer that answered", reads)
 t.ok(thing["id"] not in after.text and "nowhere" not in after.text and seller.id not in after.text, "no path and no account is a label")
 
 # A worker that dies takes nothing along, once it has written its lines.
-end = time.monotonic() + 5
+end = time.monotonic() + 60
 while len(log_lines()) < lines + 100 and time.monotonic() < end:
     time.sleep(0.1)
 started = {w: after.sum("process_start_time_seconds", worker=w) for w in "12"}
@@ -143,7 +145,7 @@ old = workers()
 os.kill(old[0], signal.SIGKILL)
 for client in clients + visitors:
     client.close()
-end = time.monotonic() + 5
+end = time.monotonic() + 60
 while (len(set(workers()) - set(old)) == 0 or sum(Figures().sum("process_start_time_seconds", worker=w) != s for w, s in started.items()) == 0) and time.monotonic() < end:
     time.sleep(0.1)
 reborn = Figures()
@@ -156,7 +158,7 @@ t.ok(all(reborn.values.get(at, -1) >= value for at, value in after.values.items(
 marked = Client(token=seller.token)
 name = uuid.uuid4().hex
 assert marked.get(f"/v1/products/{thing['id']}?x={name}").status == 200
-end = time.monotonic() + 5
+end = time.monotonic() + 60
 while len(log_lines()) < lines + 101 and time.monotonic() < end:
     time.sleep(0.1)
 time.sleep(0.5)

@@ -10,7 +10,7 @@ from api import within
 
 RED, GREEN, BLUE, YELLOW = (230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 220, 20)
 TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-WORK = tempfile.mkdtemp(prefix="holdfast-pictures.")
+WORK = tempfile.TemporaryDirectory(prefix="holdfast-pictures.")
 number = 0
 
 
@@ -18,7 +18,7 @@ def path(ending):
     """A new name for a file."""
     global number
     number += 1
-    return os.path.join(WORK, f"{number}.{ending}")
+    return os.path.join(WORK.name, f"{number}.{ending}")
 
 
 def vips(*words):
@@ -107,7 +107,7 @@ def seen(who, product):
     return {image["id"]: image for image in who.get(f"/v1/products/{product}").json()["images"]}
 
 
-def decided(who, product, image, patience=30):
+def decided(who, product, image, patience=60):
     """The picture when the worker has decided about it."""
     within(patience, lambda: seen(who, product)[image]["state"] != "uploaded")
     return seen(who, product)[image]

@@ -70,11 +70,21 @@ def free_port():
 
 
 class Exim:
-    """Debian's mail server, as the worker's user: STARTTLS with a certificate, or none; AUTH for "shop" once there is TLS. All mail goes into one maildir."""
+    """Debian's mail server, as the worker's user: STARTTLS with a certificate, or none, or TLS from the first byte; AUTH for "shop" once there is TLS,
+    by both mechanisms or by LOGIN alone. All mail goes into one maildir."""
 
-    def __init__(self, files=None, login=True):
+    def __init__(self, files=None, login=True, smtps=False, plain=True):
         self.home, self.port = home(), free_port()
         tls = f"tls_certificate = {files[0]}\ntls_privatekey = {files[1]}\ntls_advertise_hosts = *\n" if files else "tls_advertise_hosts =\n"
+        if smtps:
+            tls += f"tls_on_connect_ports = {self.port}\n"
+        first = """plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${if and{{eq{$auth2}{shop}}{eq{$auth3}{%s}}}}
+  server_set_id = $auth2
+""" % PASSWORD if plain else ""
         conf = f"""spool_directory = {self.home}/spool
 pid_file_path = {self.home}/pid
 admin_groups = {GROUP}
@@ -109,13 +119,7 @@ box:
   directory = {self.home}/box
   create_directory
 begin authenticators
-plain:
-  driver = plaintext
-  public_name = PLAIN
-  server_prompts = :
-  server_condition = ${{if and{{{{eq{{$auth2}}{{shop}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}
-  server_set_id = $auth2
-login:
+{first}login:
   driver = plaintext
   public_name = LOGIN
   server_prompts = Username:: : Password::
@@ -126,7 +130,7 @@ login:
         with open(f"{self.home}/out", "w") as out:
             self.process = subprocess.Popen([*RUNAS, EXIM, "-bdf", "-C", self.conf], stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=out, start_new_session=True)
-        if not within(10, lambda: listens(self.port)):
+        if not within(60, lambda: listens(self.port)):
             raise RuntimeError("Exim does not start: " + open(f"{self.home}/out").read() + self.log())
 
     def log(self, name="main"):

@@ -50,7 +50,7 @@ def form(method="test_approve", amount=1000, capture="automatic", **more):
     return {"amount": amount, "currency": "eur", "payment_method": method, "confirm": "true", "capture_method": capture, "metadata[holdfast_key]": f"key-{count}", **more}
 
 
-def pay(*words, key=None, timeout=10, **more):
+def pay(*words, key=None, timeout=30, **more):
     asked = form(*words, **more)
     return provider.ask("POST", "/payment_intents", asked, key or asked["metadata[holdfast_key]"], timeout)
 
@@ -102,11 +102,11 @@ t.equal((status, body["error"]["type"]), (400, "idempotency_error"), "with other
 t.equal(provider.ask("POST", "/refunds", {"payment_intent": one[1]["id"]}, "k")[0], 400, "and for another purpose")
 t.equal(len(lines(asked["metadata[holdfast_key]"])), 1, "and is done once")
 t.equal(pay("test_decline", key="d")[0], 402, "a refusal of the card is kept")
-provider.change(latency=150, jitter=100)
+provider.change(latency=500, jitter=100)
 asked = form()
 begun = time.monotonic()
 answers = at_once(16, lambda _: provider.ask("POST", "/payment_intents", asked, "crowd")[:2])
-t.ok(time.monotonic() - begun >= 0.15, "an answer takes its time")
+t.ok(time.monotonic() - begun >= 0.5, "an answer takes its time")
 kinds = collections.Counter(status for status, _ in answers)
 t.ok(kinds[200] >= 1 and kinds[409] >= 1 and set(kinds) <= {200, 409}, f"of 16 at once one does it, others are told that it is under way: {dict(kinds)}", answers)
 t.equal(len(lines(asked["metadata[holdfast_key]"])), 1, "and it is done once")
@@ -116,11 +116,12 @@ provider.change(latency=0, jitter=0)
 for method, first in (("test_timeout", TimeoutError), ("test_lost", (http.client.RemoteDisconnected, ConnectionResetError)), ("test_silent", TimeoutError)):
     asked = form(method)
     try:
-        told = provider.ask("POST", "/payment_intents", asked, method, timeout=0.4)
+        told = provider.ask("POST", "/payment_intents", asked, method, timeout=30 if method == "test_lost" else 1)
     except first:
         told = None
     t.equal(told, None, f"{method}: the first request is not answered")
     if method != "test_silent":
+        within(60, lambda: lines(asked["metadata[holdfast_key]"]))
         t.equal(lines(asked["metadata[holdfast_key]"]), [("charge", 1000, "succeeded")], f"{method}: but the money has moved")
         status, body, headers = provider.ask("POST", "/payment_intents", asked, method)
         t.equal((status, body["status"], headers.get("idempotent-replayed")), (200, "succeeded", "true"), f"{method}: the second one is")
@@ -145,14 +146,14 @@ for method in ("test_approve", "test_decline", "test_processing", "test_webhook_
     asked = form(method)
     seen[method] = asked["metadata[holdfast_key]"], time.time()
     try:
-        status, body, _ = provider.ask("POST", "/payment_intents", asked, timeout=0.4)
+        status, body, _ = provider.ask("POST", "/payment_intents", asked, timeout=1 if method == "test_timeout" else 30)
     except TimeoutError:
         continue
     if method not in ("test_approve", "test_decline"):
         t.equal((status, body["status"]), (200, "processing"), f"{method}: accepted")
 DONE = "payment_intent.succeeded"
-t.ok(within(10, lambda: len(heard(seen["test_webhook_order"][0], "payment_intent.processing")) == 2), "an event that is not taken comes again")
-t.ok(within(10, lambda: len(heard(seen["test_webhook_late"][0], DONE)) == 2), "also a late one")
+t.ok(within(60, lambda: len(heard(seen["test_webhook_order"][0], "payment_intent.processing")) == 2), "an event that is not taken comes again")
+t.ok(within(60, lambda: len(heard(seen["test_webhook_late"][0], DONE)) == 2), "also a late one")
 for method, name, n in (("test_approve", DONE, 1), ("test_decline", "payment_intent.payment_failed", 1), ("test_processing", DONE, 1), ("test_webhook_twice", DONE, 2), ("test_webhook_late", DONE, 1), ("test_webhook_amount", DONE, 1), ("test_timeout", DONE, 0)):
     told = heard(seen[method][0], name)
     t.ok(len(told) >= 2 * min(n, 1) and len({e[1]["id"] for e in told}) == min(n, 1), f"{method}: {n} events {name}", told)
@@ -171,7 +172,7 @@ other = Provider(webhook_secret="whsec_" + key, scheme="standard", webhook_url=f
 Ear.heard.clear()
 asked = form()
 other.ask("POST", "/payment_intents", asked, "x")
-t.ok(within(10, lambda: sum("webhook-id" in h for _, _, h in Ear.heard) == 2), "of scheme standard as well")
+t.ok(within(60, lambda: sum("webhook-id" in h for _, _, h in Ear.heard) == 2), "of scheme standard as well")
 _, body, headers = next(e for e in Ear.heard if "webhook-id" in e[2])
 event = json.loads(body)
 t.equal((event["type"], event["data"]["key"], event["data"]["amount"], event["data"]["currency"]), ("call.succeeded", asked["metadata[holdfast_key]"], 1000, "EUR"), "it is worded as that has it")
@@ -206,7 +207,7 @@ def buy(number):
         asked, name = {**form(), "metadata[holdfast_key]": f"kill-{number}-{turn}"}, f"kill-{number}-{turn}"
         while True:
             try:
-                status, body, _ = provider.ask("POST", "/payment_intents", asked, name, timeout=5)
+                status, body, _ = provider.ask("POST", "/payment_intents", asked, name, timeout=30)
             except (http.client.HTTPException, OSError, ValueError):
                 if stop.is_set():
                     return
@@ -222,7 +223,8 @@ def buy(number):
 buyers = [threading.Thread(target=buy, args=(number,)) for number in range(4)]
 for buyer in buyers:
     buyer.start()
-while kills < 12:
+end = time.monotonic() + 120
+while kills < 12 or len(known) <= 20 and time.monotonic() < end:
     time.sleep(random.uniform(0.05, 0.3))
     provider.stop()
     kills += 1
@@ -235,6 +237,6 @@ booked = collections.Counter(line["key"] for line in provider.statement() if (li
 t.equal(wrong, [], "no request is answered wrongly")
 t.ok(len(known) > 20 and all(again), f"killed {kills} times: {len(known)} answers stand as they were given")
 t.ok(all(booked[name] == 1 for name in known) and set(booked.values()) == {1}, "and each key has moved its money once", [n for n in booked if booked[n] != 1])
-t.ok(within(20, lambda: all(len({e[1]["id"] for e in heard(name, DONE)}) == 1 for name in list(known)[-20:])), "the events of what was killed come as well")
+t.ok(within(60, lambda: all(len({e[1]["id"] for e in heard(name, DONE)}) == 1 for name in list(known)[-20:])), "the events of what was killed come as well")
 provider.stop(signal.SIGTERM)
 t.equal(provider.process.returncode, 0, "told to end, it ends")

@@ -128,7 +128,7 @@ class Wire:
     async def read(self):
         """The next answer; None if the connection ended, or nothing came in time."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 headers = [line.split(": ", 1) for line in lines if line]
                 answer = Answer(int(status.split()[1]), headers, b"")

@@ -88,7 +88,7 @@ class Oracle:
             if hold.ended is not None and hold.ended > self.now:
                 hold.ended = None
 
-    def check(self, late=1.0):
+    def check(self, late=10.0):
         """late: seconds that somebody may be told so that it is sold out, after a unit has come back."""
         self.check_acknowledged()
         self.check_keys()

@@ -41,7 +41,7 @@ def left(sale):
 def is_told(sale, what, who, code, status):
     """Whether tickets, or purchases without one, are refused so: that a sale is open may be news of a second ago."""
     body = {"ticket": "none", "quantity": 1} if what == "purchases" else None
-    return within(2, lambda: why_no_problem(who.post(f"{sale}/{what}", body, headers=key()), code, status) is None)
+    return within(60, lambda: why_no_problem(who.post(f"{sale}/{what}", body, headers=key()), code, status) is None)
 
 
 # Before.

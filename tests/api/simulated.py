@@ -44,7 +44,7 @@ class Provider:
         for name, value in self.options.items():
             words += ["--" + name.replace("_", "-"), str(value)]
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        if not within(20, lambda: os.path.exists(port_file)):
+        if not within(60, lambda: os.path.exists(port_file)):
             raise RuntimeError("the simulated provider did not start")
         with open(port_file) as file:
             self.port = int(file.read())
@@ -52,7 +52,7 @@ class Provider:
 
     def stop(self, number=signal.SIGKILL):
         self.process.send_signal(number)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def change(self, **options):
         """Starts it anew with other options."""
@@ -60,7 +60,7 @@ class Provider:
         self.options.update(options)
         self.start()
 
-    def ask(self, method, path, form=None, key=None, timeout=10, **headers):
+    def ask(self, method, path, form=None, key=None, timeout=30, **headers):
         """A request: the status, the answer, its headers."""
         sent = {"Authorization": "Bearer " + self.secret, **headers}
         if key:

@@ -13,7 +13,7 @@ class Slow(BaseHTTPRequestHandler):
             Slow.under_way += 1
             Slow.most = max(Slow.most, Slow.under_way)
             Slow.seen.append(self.headers["webhook-id"])
-        Slow.gate.wait(30)
+        Slow.gate.wait(120)
         with Slow.lock:
             Slow.under_way -= 1
         try:

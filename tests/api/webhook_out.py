@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # with-stack:
 # with-worker: --conf 'webhook_private = on' --conf 'poll_interval = 100ms'
-"""What happens in the shop is told to the merchant's own systems: order placed, paid and shipped, payment captured, stock low, sale
-ended; each once, to whoever wants it and to nobody else, signed so that the public library of Standard Webhooks
+"""What happens in the shop is told to the merchant's own systems: order placed, paid, shipped and cancelled, payment captured and refunded,
+stock low, sale ended; each once, to whoever wants it and to nobody else, signed so that the public library of Standard Webhooks
 accepts it. Runs within tools/with-worker. TAP. The library is installed once, from the npm registry; without npm it is skipped.
 """
 import json
@@ -18,7 +18,7 @@ t = Tap()
 hook = Receiver()
 psql("SELECT holdfast.add_provider('simulated')")
 mark, mia, olga = register("mark", ["merchant"]), register("mia", ["merchant"]), register("olga")
-ALL = ["order.placed", "order.paid", "order.shipped", "payment.captured", "stock.low", "sale.ended"]
+ALL = ["order.placed", "order.paid", "order.shipped", "order.cancelled", "payment.captured", "payment.refunded", "stock.low", "sale.ended"]
 
 
 def endpoint(who, path, events, **more):
@@ -34,7 +34,7 @@ def got(path, kind):
 
 def one(path, kind):
     """The one event of a kind that is told at a path."""
-    within(20, lambda: got(path, kind))
+    within(60, lambda: got(path, kind))
     found = got(path, kind)
     return found[0].json() if len(found) == 1 else {"data": None, "seen": len(found)}
 
@@ -61,22 +61,33 @@ t.equal((told["data"]["id"], told["data"]["state"], told["data"]["amount"]), (pa
 mark.post(f"/v1/orders/{order['id']}/ship")
 told = one("/all/ok", "order.shipped")
 t.equal((told["data"]["id"], told["data"]["status"]), (order["id"], "shipped"), "and that it is shipped")
+for part in (300, 700):
+    mark.post(f"/v1/payments/{payment['id']}/refunds", {"amount": part}, headers=key())
+    within(60, lambda: mark.get(f"/v1/payments/{payment['id']}").json()["refunding"] == 0)
+within(60, lambda: len(got("/all/ok", "payment.refunded")) == 2)
+told = [r.json()["data"] for r in got("/all/ok", "payment.refunded")]
+t.equal(({d["id"] for d in told}, len(told), max(d["refunded"] for d in told)), ({payment["id"]}, 2, 1000), "each part of its money that goes back is told")
 
 # Many orders in one request are one event of the queue, and one delivery each.
 batch = olga.post("/v1/orders/batch", {"policy": "valid_rows", "orders": [{"items": [{"sku_id": sku, "quantity": 1}]}] * 3}, headers=key()).json()
 orders = {r["order"]["id"] for r in batch["results"]}
-t.ok(within(20, lambda: orders <= {r.json()["data"]["id"] for r in hook.of("/all/ok")}), "each order of a batch is told")
+t.ok(within(60, lambda: orders <= {r.json()["data"]["id"] for r in hook.of("/all/ok")}), "each order of a batch is told")
+left, late, *_ = orders
+olga.post(f"/v1/orders/{left}/cancel", headers={"If-Match": "*"})
+psql(f"UPDATE shop.order SET expires_at = clock_timestamp() WHERE id = '{late}'; SELECT shop.cancel_expired_orders()")
+t.ok(within(60, lambda: {(r.json()["data"]["id"], r.json()["data"]["status"]) for r in got("/all/ok", "order.cancelled")} == {(left, "cancelled"), (late, "cancelled")}),
+     "and that one is cancelled, by its buyer or by the clock", got("/all/ok", "order.cancelled"))
 
 # Stock.
 t.equal(psql("SELECT shop.notice_low_stock()"), "1", "a SKU that falls below the threshold of an endpoint is noticed")
 told = one("/all/ok", "stock.low")
-t.equal(told["data"], {"sku_id": sku, "product_id": thing["id"], "code": thing["skus"][0]["code"], "title": thing["title"], "available": 6, "threshold": 8}, "and told")
+t.equal(told["data"], {"sku_id": sku, "product_id": thing["id"], "code": thing["skus"][0]["code"], "title": thing["title"], "available": 8, "threshold": 8}, "and told")
 t.equal(psql("SELECT shop.notice_low_stock()"), "0", "once")
 mark.post(f"/v1/skus/{sku}/receipts", {"quantity": 10})
 t.equal(psql("SELECT shop.notice_low_stock()"), "0", "until there was more again")
-mark.post(f"/v1/skus/{sku}/adjustments", {"delta": -9, "reason": "broken"})
+mark.post(f"/v1/skus/{sku}/adjustments", {"delta": -11, "reason": "broken"})
 t.equal(psql("SELECT shop.notice_low_stock()"), "1", "then again")
-t.ok(within(20, lambda: len(got("/all/ok", "stock.low")) == 2), "which is told as well")
+t.ok(within(60, lambda: len(got("/all/ok", "stock.low")) == 2), "which is told as well")
 
 # Sales: one that is closed, and one whose time is over.
 ends = []
@@ -89,7 +100,7 @@ mark.post(f"/v1/sales/{draft}/close")
 for _ in range(2):
     mark.post(f"/v1/sales/{ends[0]}/close")
 psql(f"UPDATE shop.sale SET ends_at = clock_timestamp() WHERE id = {ends[1]}; SELECT shop.close_sales(); SELECT shop.close_sales()")
-t.ok(within(20, lambda: {r.json()["data"]["id"] for r in got("/all/ok", "sale.ended")} == set(ends)), "sales that end are told, and a draft is not", got("/all/ok", "sale.ended"))
+t.ok(within(60, lambda: {r.json()["data"]["id"] for r in got("/all/ok", "sale.ended")} == set(ends)), "sales that end are told, and a draft is not", got("/all/ok", "sale.ended"))
 t.equal({r.json()["data"]["state"] for r in got("/all/ok", "sale.ended")}, {"closed"}, "as they are then")
 
 # A test.
@@ -100,9 +111,9 @@ ping = got("/some/ok", "ping")[0].id
 t.equal((answer.json()["id"], answer.headers["location"]), (ping, f"/v1/webhook-endpoints/{some['id']}/deliveries/{ping}"), "by a delivery that can be looked at")
 
 # All of it, and nothing else.
-t.ok(within(20, lambda: psql("SELECT count(*) FROM shop.job WHERE kind IN ('webhook', 'order_placed', 'sale_ended', 'stock_low')") == "0"), "in the end nothing is left to do")
+t.ok(within(60, lambda: psql("SELECT count(*) FROM shop.job WHERE kind IN ('webhook', 'order_placed', 'order_cancelled', 'payment_refunded', 'sale_ended', 'stock_low')") == "0"), "in the end nothing is left to do")
 seen = [(r.path, r.json()["type"]) for r in hook.requests]
-t.equal({kind: seen.count(("/all/ok", kind)) for kind in ALL}, {"order.placed": 4, "order.paid": 1, "order.shipped": 1, "payment.captured": 1, "stock.low": 2, "sale.ended": 2},
+t.equal({kind: seen.count(("/all/ok", kind)) for kind in ALL}, {"order.placed": 4, "order.paid": 1, "order.shipped": 1, "order.cancelled": 2, "payment.captured": 1, "payment.refunded": 2, "stock.low": 2, "sale.ended": 2},
         "each is told once")
 t.equal({path for path, _ in seen}, {"/all/ok", "/some/ok"}, "neither another merchant nor a disabled endpoint hears of it")
 t.equal({kind for path, kind in seen if path == "/some/ok"}, {"order.placed", "ping"}, "nor one that did not ask for it")
@@ -126,9 +137,26 @@ t.ok(details["payload"] in [r.json() for r in hook.of("/all/ok")] and [h["status
 t.ok(why_no_problem(mia.get(f"{path}/{found[0]['id']}"), "not_found", 404) is None, "of which another merchant knows nothing")
 before = len(hook.requests)
 answer = mark.post(f"{path}/{found[0]['id']}/redeliver")
-t.ok(within(20, lambda: len(hook.requests) == before + 1), "what was delivered can be sent again", answer)
+t.ok(within(60, lambda: len(hook.requests) == before + 1), "what was delivered can be sent again", answer)
 first = next(r for r in hook.requests if r.id == found[0]["id"])
 t.equal((hook.requests[-1].id, hook.requests[-1].body), (first.id, first.body), "with the same id and the same bytes")
+
+# A merchant who is suspended.
+root, before = register("root", ["admin"]), len(hook.requests)
+root.post(f"/v1/admin/accounts/{mark.id}/suspend")
+olga.post(f"/v1/orders/{(orders - {left, late}).pop()}/cancel", headers={"If-Match": "*"})
+
+
+def missed():
+    """The delivery that was cancelled."""
+    return psql(f"SELECT id FROM shop.webhook_delivery WHERE endpoint_id = {everything['id']} AND state = 'cancelled'")
+
+
+t.ok(within(60, missed), "of a merchant who is suspended a delivery is cancelled")
+t.equal(len(hook.requests), before, "and nothing is sent")
+root.post(f"/v1/admin/accounts/{mark.id}/reinstate")
+t.equal(mark.post(f"{path}/{missed()}/redeliver").status, 202, "when he is back he can have it sent")
+t.ok(within(60, lambda: len(got("/all/ok", "order.cancelled")) == 3), "and is told")
 
 # Secrets and limits.
 t.ok("secret" not in mark.get(f"/v1/webhook-endpoints/{some['id']}").json() and "secret" not in str(mark.get("/v1/webhook-endpoints").json()), "the secret is not shown again")

@@ -21,7 +21,7 @@ hook, hook6 = Receiver(), Receiver("::1")
 mark = register("mark", ["merchant"])
 endpoint = mark.post("/v1/webhook-endpoints", {"url": "https://example.org/", "events": ["order.placed"]}).json()["id"]
 FAST = {"jobs": "on", "poll_interval": "50ms", "webhook_timeout": "3s"}
-REFUSED = "its address is private, and not to be called"
+REFUSED = "it has no address that may be called"
 
 # Judged one by one, as sockets have them.
 with tempfile.TemporaryDirectory() as home:
@@ -54,7 +54,7 @@ def tried(url):
     text = url.replace("'", "''")
     psql(f"UPDATE shop.webhook_endpoint SET url = '{text}', disabled_at = NULL, disabled_reason = NULL WHERE id = {endpoint}")
     path = f"/v1/webhook-endpoints/{endpoint}/deliveries/{mark.post(f'/v1/webhook-endpoints/{endpoint}/test').json()['id']}"
-    within(15, lambda: mark.get(path).json()["state"] != "pending")
+    within(60, lambda: mark.get(path).json()["state"] != "pending")
     seen = mark.get(path).json()
     return seen["state"], seen["error"], len(hook.requests) + len(hook6.requests) - before
 
@@ -70,7 +70,7 @@ os.environ.update(http_proxy=hook.url, https_proxy=hook.url, all_proxy=hook.url,
 worker = Worker(webhook_private="off", **FAST)
 for url in URLS:
     state, error, called = tried(url)
-    t.ok((state, called) == ("failed", 0) and (error == REFUSED or "resolve" in error or "URL" in error), f"{url} is not called", state, error, called)
+    t.ok((state, called) == ("failed", 0) and (error == REFUSED or "URL" in error), f"{url} is not called", state, error, called)
 for url in [f"ftp://127.0.0.1:{hook.port}/", f"gopher://127.0.0.1:{hook.port}/x", "file:///etc/passwd", f"telnet://127.0.0.1:{hook.port}", f"dict://127.0.0.1:{hook.port}/x", "", "nonsense", "http://"]:
     if url:
         state, error, called = tried(url)

@@ -39,7 +39,7 @@ class Worker:
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen([*RUNAS, os.environ["HF_WORKER"], self.conf], stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, start_new_session=True)
-        if not within(10, lambda: len(self.events("started")) > begun):
+        if not within(60, lambda: len(self.events("started")) > begun):
             raise RuntimeError("the worker did not start: " + self.log())
         return self
 
@@ -64,13 +64,13 @@ class Worker:
             except ProcessLookupError:
                 pass
         if whole:
-            self.process.wait(10)
+            self.process.wait(60)
 
     def freeze(self, still=True):
         for pid in self.children():
             os.kill(pid, signal.SIGSTOP if still else signal.SIGCONT)
 
-    def stop(self, number=signal.SIGTERM, wait=15):
+    def stop(self, number=signal.SIGTERM, wait=60):
         """Asks it to end; the exit status, and the seconds that it took."""
         begun = time.monotonic()
         self.process.send_signal(number)

@@ -21,7 +21,7 @@ with open(f"{home}/secret", "w") as file:
 os.chmod(f"{home}/secret", 0o640)
 os.chown(f"{home}/secret", os.stat(home).st_uid, os.stat(home).st_gid)
 psql("SELECT holdfast.add_provider('bank_word', p_attempts => 4, p_backoff => '1 s', p_backoff_max => '2 s')")
-FAST = {"provider__bank_word__url": bank.url, "provider__bank_word__timeout": "700ms", "lease": "3s"}
+FAST = {"provider__bank_word__url": bank.url, "provider__bank_word__timeout": "3s", "lease": "8s"}
 worker = Worker(provider__bank_word__secret_file=f"{home}/secret", **FAST)
 account = int(time.time())
 
@@ -55,7 +55,7 @@ CASES = [
     ("reset reset reset approve", "captured", None, None),
     ("half approve", "captured", 2, None),
     ("slow:0.2", "captured", 1, None),
-    ("slow:1.5 approve", "captured", 2, None),
+    ("slow:6 approve", "captured", 2, None),
     ("garbage approve", "captured", 2, None),
     ("nonsense approve", "captured", 2, None),
     ("mute approve", "captured", 2, None),
@@ -71,7 +71,7 @@ CASES = [
     ("foreign", "unknown", 1, "mismatch"),
 ]
 payments = {method: pay(method) for method, *_ in CASES}
-reached = within(20, lambda: all(state(p) == wanted for p, (_, wanted, *_) in zip(payments.values(), CASES)))
+reached = within(60, lambda: all(state(p) == wanted for p, (_, wanted, *_) in zip(payments.values(), CASES)))
 for method, wanted, attempts, reason in CASES:
     seen, asked = call(payments[method]), bank.asked[key(payments[method])]
     # A connection that had been used before, and ends, is replaced by another at once.
@@ -92,28 +92,28 @@ t.equal(call(payments["approve"])["reference"], "ch_" + first.key[3:], "the prov
 
 # What providers write.
 odd = pay("odd")
-t.ok(within(5, lambda: state(odd) == "captured"), "a reference may be any text", call(odd))
+t.ok(within(60, lambda: state(odd) == "captured"), "a reference may be any text", call(odd))
 t.equal((call(odd)["reference"], call(odd)["reason"]), ('r"\\{},NULL\n é \U0001F600 ' + key(odd)[-8:], "ü" * 255), "and is kept as it was said, a long reason in part")
 
 # Two steps, with what belongs together; money back.
 stepwise = pay("approve", "authorize")
-t.ok(within(5, lambda: state(stepwise) == "authorized"), "authorized", call(stepwise))
+t.ok(within(60, lambda: state(stepwise) == "authorized"), "authorized", call(stepwise))
 psql(f"SELECT holdfast.capture_payment(account_id, payment, 'capture-{account}') FROM holdfast.payments WHERE payment = '{stepwise}'")
-t.ok(within(5, lambda: state(stepwise) == "captured"), "then captured", call(stepwise, 2))
+t.ok(within(60, lambda: state(stepwise) == "captured"), "then captured", call(stepwise, 2))
 psql(f"SELECT holdfast.refund_payment(account_id, payment, 'refund-{account}', 400, 'EUR', 'scratched') FROM holdfast.payments WHERE payment = '{stepwise}'")
-t.ok(within(5, lambda: state(stepwise) == "partially_refunded"), "then a part refunded", call(stepwise, 3))
+t.ok(within(60, lambda: state(stepwise) == "partially_refunded"), "then a part refunded", call(stepwise, 3))
 bodies = [bank.asked[key(stepwise, n)][0].body for n in (1, 2, 3)]
 t.equal([(b["kind"], b["amount"], b["original"]) for b in bodies],
         [("authorize", 1000, None), ("capture", 1000, "ch_" + key(stepwise, 1)[3:]), ("refund", 400, "ch_" + key(stepwise, 2)[3:])], "each names what it is about")
 given_up = pay("approve", "authorize")
-within(5, lambda: state(given_up) == "authorized")
+within(60, lambda: state(given_up) == "authorized")
 psql(f"SELECT holdfast.void_payment(account_id, payment, 'void-{account}') FROM holdfast.payments WHERE payment = '{given_up}'")
-t.ok(within(5, lambda: key(given_up, 2) is not None and call(given_up, 2)["state"] == "succeeded"), "what was given up is let go", calls(f"c.payment = '{given_up}'"))
+t.ok(within(60, lambda: key(given_up, 2) is not None and call(given_up, 2)["state"] == "succeeded"), "what was given up is let go", calls(f"c.payment = '{given_up}'"))
 t.equal(bank.asked[key(given_up, 2)][0].body["kind"], "void", "by a void")
 
 # Accepted, and told by webhook: the worker waits for it.
 later = pay("pending")
-t.ok(within(5, lambda: key(later) and call(later)["reference"] is not None), "accepted: its reference is known", call(later))
+t.ok(within(60, lambda: key(later) and call(later)["reference"] is not None), "accepted: its reference is known", call(later))
 t.equal((state(later), call(later)["state"]), ("capturing", "pending"), "and nothing is decided")
 psql(f"SELECT holdfast.record_event('bank_word', 'evt-{account}', '{key(later)}', 'succeeded', 1000, 'EUR')")
 t.equal(state(later), "captured", "until the provider tells")
@@ -126,7 +126,7 @@ def give_up(payment):
 made = payments["error:500 error:500 error:500 error:500"]
 bank.close()
 never = pay("approve", "authorize")
-t.ok(within(10, lambda: call(never)["attempts"] > 0), "a call is made, and nobody is there", call(never))
+t.ok(within(60, lambda: call(never)["attempts"] > 0), "a call is made, and nobody is there", call(never))
 give_up(never), give_up(made)
 waiting = [pay("approve") for _ in range(20)]
 time.sleep(1.5)
@@ -135,11 +135,11 @@ t.ok(sum(used) <= 8, "a provider who is not there is asked for one call at a tim
 t.equal({state(p) for p in waiting}, {"capturing"}, "and nothing is decided")
 asked = len(bank.asked[key(made)])
 bank.open()
-t.ok(within(30, lambda: {state(p) for p in waiting} == {"captured"}), "when he is back they are made", [call(p) for p in waiting][:3])
+t.ok(within(60, lambda: {state(p) for p in waiting} == {"captured"}), "when he is back they are made", [call(p) for p in waiting][:3])
 t.ok(worker.events("provider_away") and worker.events("provider_back"), "the log says so", worker.log()[-1500:])
-t.ok(within(10, lambda: call(never)["state"] == "declined"), "given up, and never made: it is declined", call(never))
+t.ok(within(60, lambda: call(never)["state"] == "declined"), "given up, and never made: it is declined", call(never))
 t.equal((key(never), state(never), call(never)["reason"]), (None, "voided", "never_made"), "and not made any more")
-t.ok(within(15, lambda: state(made) == "refunded"), "given up, but made: it is found, and its money goes back", calls(f"c.payment = '{made}'"))
+t.ok(within(60, lambda: state(made) == "refunded"), "given up, but made: it is found, and its money goes back", calls(f"c.payment = '{made}'"))
 t.equal(len(bank.asked[key(made)]), asked, "and it is not made again")
 t.ok(all(r.path == "/calls/" + r.key for r in bank.looked_up) and len(bank.looked_up) >= 2, "that is looked up by GET of the URL and the key", [r.path for r in bank.looked_up])
 
@@ -147,10 +147,10 @@ t.ok(all(r.path == "/calls/" + r.key for r in bank.looked_up) and len(bank.looke
 for status in (401, 429):
     bank.refuses = status
     refused = [pay("approve") for _ in range(10)]
-    t.ok(within(10, lambda: any(call(p)["reason"] == f"HTTP {status}" for p in refused)), f"{status} to everything: calls are tried", [call(p) for p in refused][:2])
+    t.ok(within(60, lambda: any(call(p)["reason"] == f"HTTP {status}" for p in refused)), f"{status} to everything: calls are tried", [call(p) for p in refused][:2])
     t.equal({state(p) for p in refused}, {"capturing"}, f"{status}: and nobody is declined")
     bank.refuses = None
-    t.ok(within(20, lambda: {state(p) for p in refused} == {"captured"}), f"{status}: when it is over they are made", [call(p) for p in refused][:2])
+    t.ok(within(60, lambda: {state(p) for p in refused} == {"captured"}), f"{status}: when it is over they are made", [call(p) for p in refused][:2])
 
 # A certificate that nobody vouches for.
 with tempfile.TemporaryDirectory() as directory:
@@ -159,9 +159,9 @@ with tempfile.TemporaryDirectory() as directory:
     context.load_cert_chain(crt, pem)
     false = Bank(context=context)
     psql("SELECT holdfast.add_provider('false', p_attempts => 4, p_backoff => '1 s', p_backoff_max => '2 s')")
-    other = Worker(provider__false__url=false.url, provider__false__timeout="700ms", lease="3s")
+    other = Worker(provider__false__url=false.url, provider__false__timeout="10s", lease="30s")
     tls = pay("approve", provider="false")
-    t.ok(within(10, lambda: other.events("provider_away")), "TLS: a certificate that is not trusted ends the call")
+    t.ok(within(60, lambda: other.events("provider_away")), "TLS: a certificate that is not trusted ends the call")
     t.ok("certificate" in other.events("provider_away")[0]["message"] and not false.asked, "TLS: and nothing is sent", other.log())
     t.equal(state(tls), "capturing", "TLS: and nothing is decided")
     other.stop()

@@ -78,6 +78,7 @@ with tempfile.TemporaryDirectory() as home:
             ("a file for a URL", bank(url="file:///etc/passwd"), "provider.bank.url"),
             ("another protocol", bank(url="gopher://bank.example/"), "provider.bank.url"),
             ("a URL with a query", bank(url="http://bank.example/?a=b"), "provider.bank.url"),
+            ("a URL with a user", bank(url="http://shop:secret@bank.example/"), "provider.bank.url"),
             ("a timeout beyond half of the lease", bank(timeout="31s"), "provider.bank.timeout is more than half of lease"),
             ("a secret that is not there", bank(secret_file=home + "/none"), "provider.bank.secret_file: No such file"),
             ("a provider that is simulated twice", good + "simulated = on\nprovider.simulated.url = http://x/\n", "simulated must be off")):
@@ -103,7 +104,7 @@ if os.getuid() == 0:
     worker = Worker(start=False)
     log = open(worker.log_path, "a")
     worker.process = subprocess.Popen([PROGRAM, worker.conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    within(5, lambda: worker.events("started"))
+    within(60, lambda: worker.events("started"))
     status = [open(f"/proc/{pid}/status").read() for pid in [worker.process.pid, *worker.children()]]
     wanted = os.stat(os.path.dirname(worker.conf)).st_uid
     t.equal({tuple(re.search(r"^Uid:\t(.*)$", s, re.M)[1].split()) for s in status}, {(str(wanted),) * 4}, "started by root it becomes its user, for good")

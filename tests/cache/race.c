@@ -23,7 +23,7 @@ Options options = {.readers = 16,
 				   .writers = 2,
 				   .keys = 400,
 				   .checks = 100000,
-				   .seconds = 60,
+				   .seconds = 300,
 				   .delay = 4000,
 				   .phase = 30000,
 				   .seed = 1};
@@ -77,7 +77,7 @@ prepare(void)
 	HfCacheEntry entry = entry_of(0);
 	HfText payload;
 	HfCacheLease lease;
-	Usec deadline = now() + 20 * SECOND;
+	Usec deadline = now() + 60 * SECOND;
 
 	session_do(conn, "DROP TABLE IF EXISTS item");
 	session_do(conn,

@@ -17,7 +17,7 @@
 
 #include "reader.h"
 
-#define PATIENCE (20 * SECOND)
+#define PATIENCE (60 * SECOND)
 
 const char *redis_path;
 

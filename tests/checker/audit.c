@@ -14,7 +14,7 @@
 #include "checker.h"
 
 #define AUDIT_PAUSE SECOND
-#define PATIENCE	(10 * SECOND)
+#define PATIENCE	(60 * SECOND)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -34,7 +34,7 @@ sub more_redis
 	as_server('sh', '-c', "cat > $dir/conf <<END\n" . join("\n", "port $port", "unixsocket $dir/redis.sock", "pidfile $dir/pid", "logfile $dir/log", "dir $dir", 'daemonize yes', @options) . "\nEND\n");
 	as_server('redis-server', "$dir/conf", $name =~ /^sentinel/ ? '--sentinel' : ());
 	local $ENV{HF_REDIS} = "$dir/redis.sock";
-	wait_for(10, sub { redis('ping') =~ /^(PONG|NOAUTH)/ }) or die "$name does not start\n";
+	wait_for(60, sub { redis('ping') =~ /^(PONG|NOAUTH)/ }) or die "$name does not start\n";
 	chomp($pid{$name} = as_text("$dir/pid"));
 	return ($port, "$dir/redis.sock");
 }
@@ -65,7 +65,7 @@ my $generation = 0;
 sub works
 {
 	my ($name, $reason) = @_;
-	ok(wait_for(15, sub { status('state') eq 'on' && status('coalesce(generation, 0)') > $generation && heartbeat() eq status('generation') }), "$name: the cache is on") or diag(status('*'));
+	ok(wait_for(60, sub { status('state') eq 'on' && status('coalesce(generation, 0)') > $generation && heartbeat() eq status('generation') }), "$name: the cache is on") or diag(status('*'));
 	$generation = status('generation');
 	like(status('generation_reason'), $reason, "$name: under another generation");
 	is(gone('UPDATE product SET price = price + 1 WHERE id = 1'), 'product:1', "$name: keys are deleted");
@@ -75,7 +75,7 @@ sub works
 sub fails
 {
 	my ($name, $error) = @_;
-	ok(wait_for(15, sub { status('state') eq 'no redis' && status('last_error') =~ $error }), "$name: no redis") or diag(status('*'));
+	ok(wait_for(60, sub { status('state') eq 'no redis' && status('last_error') =~ $error }), "$name: no redis") or diag(status('*'));
 }
 
 sql("CREATE TABLE product (id integer PRIMARY KEY, price integer); INSERT INTO product VALUES (1, 1); SELECT holdfast.watch('product', 'product:{id}')");
@@ -87,7 +87,7 @@ set(cache_prefix => 'shop-%d/%%/%x:');
 cache_at($socket, "shop-$ENV{PGDATABASE}/%/%x:");
 works('another prefix', qr/settings were changed/);
 cache_at($socket, $prefix);
-ok(wait_for(2, sub { heartbeat() eq '' }), 'the old one has no heartbeat any more');
+ok(wait_for(60, sub { heartbeat() eq '' }), 'the old one has no heartbeat any more');
 set(cache_prefix => '');
 cache_at($socket, '');
 works('no prefix', qr/settings were changed/);
@@ -95,7 +95,7 @@ set(cache_prefix => 'holdfast:%d:', redis_database => 3);
 cache_at($socket, $prefix, '-n', 3);
 works('another database', qr/settings were changed/);
 cache_at($socket, $prefix);
-ok(wait_for(2, sub { heartbeat() eq '' }), 'the first one has no heartbeat any more');
+ok(wait_for(60, sub { heartbeat() eq '' }), 'the first one has no heartbeat any more');
 set(redis_database => 99);
 fails('a database that does not exist', qr/DB index is out of range/);
 set(redis_database => 0);
@@ -140,9 +140,9 @@ set(redis_address => "$dead,127.0.0.1:$sentinel_port", redis_service => 'shop');
 works('a sentinel', qr/settings were changed/);
 {
 	local $ENV{HF_REDIS} = $sentinel;
-	ok(wait_for(20, sub { redis('sentinel', 'replicas', 'shop') =~ /\b$replica_port\b/ }), 'the sentinel knows the replica');
+	ok(wait_for(60, sub { redis('sentinel', 'replicas', 'shop') =~ /\b$replica_port\b/ }), 'the sentinel knows the replica');
 	is(redis('sentinel', 'failover', 'shop'), 'OK', 'the replica takes over');
-	ok(wait_for(20, sub { redis('sentinel', 'get-master-addr-by-name', 'shop') =~ /^$replica_port$/m }), 'and the sentinel says so');
+	ok(wait_for(60, sub { redis('sentinel', 'get-master-addr-by-name', 'shop') =~ /^$replica_port$/m }), 'and the sentinel says so');
 }
 cache_at($replica, $prefix);
 works('the one that has taken over', qr/another Redis/);

@@ -24,7 +24,7 @@ sub becomes
 {
 	my ($state, $name) = @_;
 	my $beats = $state eq 'on';
-	ok(wait_for(5, sub { status('state') eq $state && (heartbeat() ne '') == $beats }), $name) or diag(status('*') . ', heartbeat ' . heartbeat());
+	ok(wait_for(60, sub { status('state') eq $state && (heartbeat() ne '') == $beats }), $name) or diag(status('*') . ', heartbeat ' . heartbeat());
 }
 
 sql(<<'SQL');
@@ -156,12 +156,12 @@ becomes('on', 'and another one is watched');
 changes('INSERT INTO unwatched VALUES (1)', 'u (u was not cached)', 'its keys are deleted');
 is(sql_status("DROP EXTENSION holdfast"), '2BP01', 'the extension is not dropped');
 sql('DROP EXTENSION holdfast CASCADE');
-ok(wait_for(3, sub { heartbeat() eq '' }), 'with CASCADE it is, and the heartbeat goes');
+ok(wait_for(60, sub { heartbeat() eq '' }), 'with CASCADE it is, and the heartbeat goes');
 sql("CREATE EXTENSION holdfast; SELECT holdfast.watch('unwatched', 'u')");
 becomes('on', 'it can be made and used again');
 changes('INSERT INTO unwatched VALUES (1)', 'u (u was not cached)', 'then keys are deleted');
 sql('BEGIN; DROP EXTENSION holdfast CASCADE; CREATE EXTENSION holdfast; COMMIT');
-ok(wait_for(3, sub { heartbeat() eq '' }), 'when it is made anew in one transaction, the heartbeat goes, too');
+ok(wait_for(60, sub { heartbeat() eq '' }), 'when it is made anew in one transaction, the heartbeat goes, too');
 sql("SELECT holdfast.watch('unwatched', 'u')");
 becomes('on', 'until something is watched');
 unlike(log_text(), qr/PANIC|TRAP:|terminated by signal/, 'no PANIC and no signal in the log');

@@ -126,7 +126,7 @@ sub revive
 # Waits until Redis has everything; the worker may have to be brought back. Returns whether it has.
 sub synced
 {
-	my $end = time + 20;
+	my $end = time + 60;
 	until (ask("DO \$\$ BEGIN PERFORM holdfast.cache_sync('100 ms'); PERFORM set_config('hf.synced', 'yes', false); "
 		. "EXCEPTION WHEN SQLSTATE 'HF045' THEN PERFORM set_config('hf.synced', 'no', false); END \$\$ \\; "
 		. "SELECT current_setting('hf.synced')") eq 'yes')
@@ -206,14 +206,14 @@ sub fill
 sub untold
 {
 	my ($generation, @ids) = @_;
-	return 'not in Redis within 20 s' unless synced();
+	return 'not in Redis within 60 s' unless synced();
 	my @names = cached_names($generation, @ids);
 	my ($now, @values) = command('MGET', "${prefix}generation", @names);
 	my @lost;
 	return if !@ids || $now > $generation;
 	@lost = map { "$names[$_] is there" } grep { $values[$_] ne '' } 0 .. $#names;
 	my @silent = ('tag:products', map { "product:$_" } @ids);
-	wait_for(2, sub {
+	wait_for(10, sub {
 		my %heard = map { $_ => 1 } split(/\r?\n/, hear());
 		return !(@silent = grep { !$heard{$_} } @silent);
 	});
@@ -334,7 +334,7 @@ sub try_worker
 {
 	my ($kind, $scenario, $n) = @_;
 	revive() if worker() eq '';
-	wait_for(10, sub { ask('SELECT state FROM holdfast.cache_status') eq 'on' }) or die "the cache is not on\n";
+	wait_for(60, sub { ask('SELECT state FROM holdfast.cache_status') eq 'on' }) or die "the cache is not on\n";
 	$price++;
 	my $generation = fill(1 .. 12);
 	arm($kind, worker(), $n);
@@ -354,7 +354,7 @@ sub sweep
 		my $good = eval { $try->($kind, $scenario, $n) };
 		my $error = $@;
 		my ($fired, $where) = disarm();
-		$good ? look_for_crashes() : wait_for(2, \&look_for_crashes) || complain($error);
+		$good ? look_for_crashes() : wait_for(10, \&look_for_crashes) || complain($error);
 		last unless $fired || @complaints;
 		$faults++;
 		next unless @complaints;
@@ -374,7 +374,7 @@ ask('CREATE TABLE product (id int PRIMARY KEY, price int)');
 ask("INSERT INTO product SELECT i, 0 FROM generate_series(1, $spare) i");
 ask("SELECT holdfast.watch('product', 'product:{id}', 'tag:products ON price')");
 connect_to_redis();
-ok(wait_for(10, sub { ask('SELECT state FROM holdfast.cache_status') eq 'on' }), 'a table is watched');
+ok(wait_for(60, sub { ask('SELECT state FROM holdfast.cache_status') eq 'on' }), 'a table is watched');
 
 my %faults;
 

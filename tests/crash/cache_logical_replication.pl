@@ -40,7 +40,7 @@ sub applied
 {
 	my $mark = ++$marks;
 	sql("INSERT INTO mark VALUES ($mark)", @source);
-	wait_for(20, sub { sql("SELECT count(*) FROM mark WHERE id = $mark") == 1 }) or diag('not applied in time');
+	wait_for(60, sub { sql("SELECT count(*) FROM mark WHERE id = $mark") == 1 }) or diag('not applied in time');
 }
 
 # Runs a statement, or several, at the publisher, after which these keys are gone at the subscriber.
@@ -55,7 +55,7 @@ sql('CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_ro
 sql("SELECT pg_create_logical_replication_slot('shop', 'pgoutput', false, true)", @source);
 is(gone_after(sub {
 	sql("CREATE SUBSCRIPTION shop CONNECTION 'host=$ENV{PGHOST} dbname=source user=postgres' PUBLICATION everything WITH (create_slot = false, slot_name = 'shop', two_phase = true, streaming = true)");
-	wait_for(30, sub { sql("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == 0 });
+	wait_for(60, sub { sql("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == 0 });
 }), 'product:1 product:2 tag:prices title:t1 title:t2', 'rows that are copied in the beginning');
 
 changes("INSERT INTO product VALUES (3, 't3', 3)", 'product:3 tag:prices title:t3', 'INSERT');

@@ -24,7 +24,7 @@ sql("BEGIN; INSERT INTO product VALUES (9); PREPARE TRANSACTION 'one'");
 cached('product:1', 'product:9');
 is(gone('INSERT INTO product VALUES (1)'), 'product:1', 'and keys are deleted');
 ok(as_server('pg_ctl', '-s', '-m', 'fast', '-t', '30', '-D', $ENV{HF_DATA}, 'stop'), 'the server stops');
-ok(wait_for(3, sub { heartbeat() eq '' }), 'and so does the heartbeat');
+ok(wait_for(60, sub { heartbeat() eq '' }), 'and so does the heartbeat');
 ok(start_server($ENV{HF_DATA}, '-c', 'shared_preload_libraries=', '-p', $ENV{PGPORT}), 'it starts without the library');
 is(status('state'), 'not preloaded', 'the status says so');
 is(sql('SELECT string_agg(template, \' \') FROM holdfast.watched'), 'product:{id} sale:{id}', 'the tables are watched');

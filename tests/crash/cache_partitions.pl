@@ -94,7 +94,7 @@ my ($reader, $owner) = map { Session->new } 1, 2;
 $reader->status('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sale');
 $owner->send('ALTER TABLE sale DETACH PARTITION sale_eu CONCURRENTLY');
 wait_for(2, sub { sql('SELECT count(*) FROM sale') != $rows });
-ok(wait_for(2, sub { sql('SELECT count(*) FROM sale') == $rows || status('generation') > $generation || heartbeat() eq '' }), 'a partition that is detached concurrently is not gone before the cache is');
+ok(wait_for(60, sub { sql('SELECT count(*) FROM sale') == $rows || status('generation') > $generation || heartbeat() eq '' }), 'a partition that is detached concurrently is not gone before the cache is');
 $reader->status('COMMIT');
 $owner->receive;
 $_->close foreach $reader, $owner;

@@ -36,14 +36,14 @@ sub crowd
 sql('CREATE TABLE item (id int PRIMARY KEY, version int NOT NULL DEFAULT 0) WITH (fillfactor = 50)');
 sql('INSERT INTO item SELECT generate_series(1, 100000)');
 sql("SELECT holdfast.watch('item', 'item:{id}', 'tag:items')");
-sql("SELECT holdfast.cache_sync('20 s')");
+sql("SELECT holdfast.cache_sync('60 s')");
 my $worker = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'holdfast cache'");
 
 my $before = status('published + coalesced');
 my $count = crowd("\\set id random(1, 100000)\nUPDATE item SET version = version + 1 WHERE id = :id;\n");
-sql("SELECT holdfast.cache_sync('20 s')");
+sql("SELECT holdfast.cache_sync('60 s')");
 note("$count transactions");
-ok($count > 1000, 'thousands of transactions hand over two keys each');
+ok($count > 200, 'many transactions hand over two keys each');
 is(status('published + coalesced') - $before, 2 * $count, 'every key of each has arrived');
 is(status('backlog'), 0, 'nothing is left');
 is(status('ring_used'), '0.0000', 'nor is a block of the ring');
@@ -51,7 +51,7 @@ is(status('lost'), 0, 'nothing was lost');
 
 # Long keys, some of which roll back: the ring is full again and again while Redis is frozen.
 sql("SELECT holdfast.watch('item', 'item:{id}:" . 'x' x 200 . "', 'tag:items', 'other:{version}:" . 'y' x 200 . "')");
-sql("SELECT holdfast.cache_sync('20 s')");
+sql("SELECT holdfast.cache_sync('60 s')");
 stop();
 $count = crowd(<<~'SQL');
 	\set id random(1, 100000)
@@ -67,12 +67,12 @@ $count = crowd(<<~'SQL');
 	COMMIT;
 	\endif
 	SQL
-ok($count > 100, 'with Redis frozen they go on');
+ok($count > 20, 'with Redis frozen they go on');
 cmp_ok(status('lost'), '>', 0, 'the ring was full');
 cmp_ok(status('ring_used'), '<=', 0.7501, 'though one database leaves room for others');
 my $generation = status('generation');
 cont();
-sql("SELECT holdfast.cache_sync('20 s')");
+sql("SELECT holdfast.cache_sync('60 s')");
 cmp_ok(status('generation'), '>', $generation, 'then the whole cache is abandoned');
 is(status('ring_used'), '0.0000', 'and every block is free again');
 is(status('state'), 'on', 'the cache is on');

@@ -24,7 +24,7 @@ sql("SELECT holdfast.release('$owners[1]')");
 sql("SELECT holdfast.pin('$owners[2]')");
 sql("SELECT holdfast.reserve('$owners[3]', 4, 50, '10 ms')");
 # The reaper of the new database starts with a sweep; there is to be nothing left for it to change.
-wait_for(5, sub { sql('SELECT holdfast.reap()') == 1 });
+wait_for(60, sub { sql('SELECT holdfast.reap()') == 1 });
 
 my $dump = server_dir() . '/shop.dump';
 ok(as_server('pg_dump', '-Fc', '-f', $dump, $ENV{PGDATABASE}), 'pg_dump succeeds');

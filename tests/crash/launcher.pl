@@ -26,9 +26,9 @@ sub log_lines
 	return scalar(() = log_text() =~ /$pattern/g);
 }
 
-ok(wait_for(15, has_reaper($db)), 'with one slot for all databases the one that has the extension gets it');
+ok(wait_for(60, has_reaper($db)), 'with one slot for all databases the one that has the extension gets it');
 sql("SELECT holdfast.receive(1, 1), holdfast.reserve('" . new_owner() . "', 1, 1, '100 ms')");
-ok(wait_for(5, sub { sql('SELECT state FROM _holdfast.hold') eq 'x' }), 'and its reaper does its work');
+ok(wait_for(60, sub { sql('SELECT state FROM _holdfast.hold') eq 'x' }), 'and its reaper does its work');
 cmp_ok(log_lines('no room for a holdfast worker'), '<=', 1, 'the log says at most once that there is no more room');
 
 # CREATE DATABASE in all its forms, past the launcher's hook.
@@ -41,14 +41,14 @@ is(sql_status('CREATE DATABASE nothing TEMPLATE nowhere', @admin), '3D000', 'and
 sql('CREATE DATABASE closed', @admin);
 sql('REVOKE CONNECT ON DATABASE closed FROM PUBLIC', @admin);
 sql('CREATE EXTENSION holdfast', db => 'closed');
-as_server('pg_ctl', '-s', '-m', 'fast', '-t', '30', '-D', $ENV{HF_DATA}, 'stop');
+as_server('pg_ctl', '-s', '-m', 'fast', '-t', '60', '-D', $ENV{HF_DATA}, 'stop');
 ok(start_server($ENV{HF_DATA}, '-c', 'max_worker_processes=8', '-p', $ENV{PGPORT}), 'the server starts again with more slots');
-ok(wait_for(15, has_reaper($db)), 'where a database is closed to the workers, the others have reapers');
+ok(wait_for(60, has_reaper($db)), 'where a database is closed to the workers, the others have reapers');
 sql('CREATE EXTENSION holdfast', db => 'plain');
-ok(wait_for(15, has_reaper('plain')), 'and so has one that gets the extension now');
+ok(wait_for(60, has_reaper('plain')), 'and so has one that gets the extension now');
 is(reaper_pid('closed'), '', 'the closed one has none');
 is(log_lines('holdfast workers cannot connect to database "closed"'), 1, 'the log says so once');
 is(log_lines('permission denied for database'), 0, 'and nobody has knocked at its door');
 sql('GRANT CONNECT ON DATABASE closed TO holdfast_worker', @admin);
 sql('SELECT _holdfast.wake_workers()');
-ok(wait_for(15, has_reaper('closed')), 'when CONNECT is granted a reaper comes');
+ok(wait_for(60, has_reaper('closed')), 'when CONNECT is granted a reaper comes');

@@ -16,11 +16,11 @@ my ($a, $b, $c) = map { new_owner() } 1 .. 3;
 is(sql('SELECT holdfast.receive(1, 3)'), 3, 'units are received');
 is(sql_status("SELECT holdfast.reserve('$a', 1, 3, '300 ms')"), '00000', 'units are held');
 is(sql_status("SELECT holdfast.reserve('$b', 1, 1)"), 'HF001', 'and not held twice');
-ok(wait_for(5, sub { sql('SELECT holdfast.available(1)') == 3 }), 'a hold counts as available from its deadline on');
+ok(wait_for(60, sub { sql('SELECT holdfast.available(1)') == 3 }), 'a hold counts as available from its deadline on');
 is(sql("SELECT state FROM _holdfast.hold WHERE owner = '$a'"), 'h', 'although nobody has tidied up');
 is(sql_status("SELECT holdfast.reserve('$b', 1, 1, '100 ms')"), '00000', 'the units of an expired hold can be held');
 is(sql_status("SELECT holdfast.confirm('$a')"), 'HF009', 'its owner has lost it');
-ok(wait_for(5, sub { sql('SELECT holdfast.available(1)') == 3 && sql('SELECT holdfast.reap()') == 1 }),
+ok(wait_for(60, sub { sql('SELECT holdfast.available(1)') == 3 && sql('SELECT holdfast.reap()') == 1 }),
 	'reap() by hand ends what has expired');
 is(sql("SELECT holdfast.reserve('$c', 1, 2) IS NOT NULL, holdfast.confirm('$c')"), 't|2', 'units are sold');
 is(sql('SELECT available, held, sold, received FROM holdfast.stock'), '1|0|2|3', 'the account is right');

@@ -111,7 +111,7 @@ is(sql_status("SELECT holdfast.receive_webhook('bank', '', 'v1,' || repeat('A', 
 # Open calls.
 is(sql("SELECT string_agg(key, ' ' ORDER BY key) FROM holdfast.open_calls", @restored),
 	sql("SELECT string_agg(key, ' ' ORDER BY key) FROM holdfast.open_calls"), 'the open calls are those of before');
-wait_for(10, sub { sql('SELECT count(*) FROM holdfast.open_calls WHERE due_at <= clock_timestamp()', @restored) == 3 });
+wait_for(60, sub { sql('SELECT count(*) FROM holdfast.open_calls WHERE due_at <= clock_timestamp()', @restored) == 3 });
 is(sql("SELECT string_agg(kind || attempt, ' ' ORDER BY kind) FROM holdfast.claim_calls('bank')", @restored),
 	'authorize1 charge1 void1', 'those that nobody has on lease are claimed');
 is(result(1, 1, 'succeeded', @restored), 'captured', 'a capture that was under way comes to its end');

@@ -33,7 +33,7 @@ sub digest
 sub pay
 {
 	my ($number) = @_;
-	my $pid = open(my $output, '-|', $payments, 'storm', '--clients', 6, '--seconds', 1.5, '--seed', int($seed) + $number)
+	my $pid = open(my $output, '-|', $payments, 'storm', '--clients', 6, '--seconds', 2.5, '--seed', int($seed) + $number)
 		// die "payments: $!\n";
 	return $output;
 }
@@ -51,7 +51,7 @@ sub kill_backend
 sub kill_postmaster
 {
 	kill('KILL', postmaster_pid($ENV{HF_DATA}));
-	wait_for(10, sub { server_gone($ENV{HF_DATA}) });
+	wait_for(60, sub { server_gone($ENV{HF_DATA}) });
 	start_server($ENV{HF_DATA});
 	return 'postmaster';
 }
@@ -59,11 +59,11 @@ sub kill_postmaster
 for my $round (1 .. $rounds)
 {
 	my $buyers = pay($round);
-	wait_for(10, sub { sql('SELECT count(*) FROM _holdfast.payment WHERE account_id >= ' . 1000 * $round) > 20 });
+	wait_for(60, sub { sql('SELECT count(*) FROM _holdfast.payment WHERE account_id >= ' . 1000 * $round) > 20 });
 	sleep(rand(0.7));
 	my $killed = time;
 	my $what = $round % 2 ? kill_backend() : kill_postmaster();
-	ok(wait_for(10, sub { sql_status("SELECT holdfast.create_payment($round, 'round no $round', 100, 'EUR', 'outside_1000', 'm')") eq '00000' }),
+	ok(wait_for(60, sub { sql_status("SELECT holdfast.create_payment($round, 'round no $round', 100, 'EUR', 'outside_1000', 'm')") eq '00000' }),
 		sprintf('round %d: %s killed, payments are taken again (%.1f s)', $round, $what, time - $killed));
 	my @lines = <$buyers>;
 	my $good = close($buyers);

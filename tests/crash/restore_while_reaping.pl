@@ -20,7 +20,7 @@ sub swept
 {
 	my ($start) = sql('SELECT clock_timestamp()', @shop);
 	my %ends;
-	return wait_for(15, sub {
+	return wait_for(60, sub {
 		my $end = sql("SELECT state_change FROM pg_stat_activity WHERE backend_type = 'holdfast reaper'
 			AND datname = 'restored' AND state = 'idle' AND state_change > '$start'", @shop);
 		$ends{$end} = 1 if $end ne '';
@@ -36,7 +36,7 @@ sub state
 
 sql('CREATE DATABASE restored', db => 'postgres');
 sql('CREATE EXTENSION holdfast', @shop);
-ok(wait_for(10, sub { reaper_pid('restored') ne '' }), 'the new database has a reaper before it has data');
+ok(wait_for(60, sub { reaper_pid('restored') ne '' }), 'the new database has a reaper before it has data');
 
 # A dump holds the tables in order of their names.
 sql("INSERT INTO _holdfast.hold VALUES
@@ -50,7 +50,7 @@ is(state($more), 'h', 'whatever their number');
 
 # One SKU comes, the other one is still missing.
 sql('INSERT INTO _holdfast.stock_lane VALUES (1, 0, 3), (1, 1, 2)', @shop);
-ok(wait_for(10, sub { state($due) eq 'xh' }), 'it ends a hold as soon as its SKU has lanes');
+ok(wait_for(60, sub { state($due) eq 'xh' }), 'it ends a hold as soon as its SKU has lanes');
 ok(swept(), 'it goes on sweeping');
 is(state($due), 'xh', 'and leaves the one whose SKU has none');
 is(sql('SELECT sum(available) FROM _holdfast.stock_lane', @shop), 8, 'the units that it ended are in the lanes');
@@ -59,7 +59,7 @@ sql("INSERT INTO _holdfast.stock_movement SELECT sku, holdfast.uuid7(), units, n
 	FROM (VALUES (1, 10), (2, 11)) AS t (sku, units)", @shop);
 is(sql('SELECT count(*) FROM holdfast.verify()', @shop), 0, 'with all tables there verify() is empty');
 is(sql('SELECT holdfast.available(1), holdfast.available(2)', @shop), '8|11', 'and available() right');
-ok(wait_for(10, sub { state($due) . state($more) eq 'xxx' }), 'the next sweep ends what is due');
+ok(wait_for(60, sub { state($due) . state($more) eq 'xxx' }), 'the next sweep ends what is due');
 is(state($live), 'h', 'and nothing else');
 is(sql('SELECT string_agg(available || \' \' || held, \', \' ORDER BY sku) FROM holdfast.stock', @shop), '8 2, 11 0', 'the stock is right');
 is(sql('SELECT count(*) FROM holdfast.verify()', @shop), 0, 'verify() is empty');

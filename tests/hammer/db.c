@@ -11,7 +11,7 @@
 
 #include "hammer.h"
 
-#define RECONNECT_SECONDS 20
+#define RECONNECT_SECONDS 60
 
 Usec
 db_now(void)

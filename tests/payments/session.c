@@ -11,7 +11,7 @@
 
 #include "payments.h"
 
-#define RECONNECT_SECONDS 30
+#define RECONNECT_SECONDS 60
 
 void
 session_close(Session *s)

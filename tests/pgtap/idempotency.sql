@@ -164,7 +164,7 @@ ORDER BY what;
 -- A key of our own that is open is in flight at once, however long we would wait for others.
 SET LOCAL holdfast.key_wait = '1 h';
 SELECT is(claimed('fingerprint of 1', 'x'), 'HF021', 'nobody waits for himself');
-SET LOCAL statement_timeout = '5 s';
+SET LOCAL statement_timeout = '60 s';
 SELECT refuses($$SELECT * FROM holdfast.claim_key(1, 'order', 'fingerprint of 1', '\x00')$$, 'HF022', 'also when it is the same request');
 SET LOCAL statement_timeout = 0;
 SELECT throws_ok('SET LOCAL holdfast.key_wait = -1', '22023', NULL, 'the wait is not negative');

@@ -1,6 +1,6 @@
 -- GET /v1/admin/jobs, and what an admin can do about a job.
 \ir include/begin.sql
-SELECT plan(74);
+SELECT plan(76);
 DELETE FROM shop.job_log;
 INSERT INTO shop.job_kind (kind, lease) VALUES ('test', '10 min'), ('other', '10 min');
 SELECT person('root', '{user,admin}') AS root, person('eve') AS eve, merchant('mallory') AS mallory \gset
@@ -101,6 +101,13 @@ SELECT count(*) AS waiting FROM shop.job WHERE kind = 'test' \gset
 SELECT is((SELECT json_array_length(body -> 'items') FROM rest.admin_job_kinds(root())), (SELECT count(*)::integer FROM shop.job_kind), 'kinds are listed');
 SELECT is(kind('test'), format('(false,,10,%s,0,0)', :waiting), 'with settings and figures');
 SELECT is((SELECT (status, body ->> 'kind', body ->> 'paused')::text FROM rest.admin_job_kind_update(root(), 'test', '{"paused": true}')), '(200,test,true)', 'one is paused');
+CREATE FUNCTION looked_at() RETURNS numeric LANGUAGE sql AS $$
+    SELECT sum(pg_stat_get_xact_tuples_returned(r.oid)) FROM (SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'shop'::regnamespace AND c.relname ~ '^job_([0-4]|log|minute|dead|duration)') AS r
+$$;
+SELECT looked_at() AS before \gset
+SELECT is((SELECT array_agg(k ORDER BY k) FROM rest.admin_job_kind_update(root(), 'test', '{"paused": true}') AS r, json_object_keys(r.body) AS k),
+    '{attempts,backoff_max_seconds,backoff_seconds,concurrency,kind,lease_seconds,paused}', 'the answer is its settings');
+SELECT is(looked_at(), :before::numeric, 'for which no job is looked at');
 SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 100)), 0::bigint, 'and not done');
 SELECT isnt(shop.enqueue('test', '{}'), NULL, 'but taken in');
 SELECT is((rest.admin_job_kind_update(root(), 'test', '{"paused": false, "concurrency": 2, "attempts": 1}')).status, 200, 'it goes on');

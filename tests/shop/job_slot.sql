@@ -1,7 +1,7 @@
 -- The queue stays small and fast without vacuum: slots that are truncated, and marks. (What an old snapshot cannot prevent
 -- is shown by isolation/specs/job_slot.spec, and measured by bench/jobs.)
 \ir include/begin.sql
-SELECT plan(53);
+SELECT plan(57);
 UPDATE shop.job_head SET slot = 1;
 TRUNCATE shop.job, shop.job_log, shop.job_key;
 UPDATE shop.job_slot SET emptied_at = NULL;
@@ -89,14 +89,22 @@ UPDATE shop.job_kind SET paused = false WHERE kind = 'test';
 
 -- Marks.
 DELETE FROM shop.job;
-INSERT INTO shop.job_log (slot, event, kind, jobs, at) VALUES (head(), 'tend', '', 0, clock_timestamp() + interval '1 h');
+INSERT INTO shop.job_log (slot, event, kind, jobs, took) VALUES (head(), 'tend', '', 0, interval '1 h'), (head(), 'look', 'test', 0, interval '1 h');
 INSERT INTO shop.job_log (slot, event, kind, priority, due_at, job_id) VALUES (head(), 'claim', 'test', 0, clock_timestamp() - interval '1 h', holdfast.uuid7());
 INSERT INTO shop.job (due_at, slot, kind, payload) VALUES (clock_timestamp() - interval '2 h', head(), 'test', '"late"'), (clock_timestamp() - interval '1 min', head(), 'test', '"soon"');
 SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"soon"', 'a claim begins where the last one has ended');
 SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 1)), 0::bigint, 'and does not look back each time');
-UPDATE shop.job_log SET at = at - interval '2 h' WHERE event = 'tend';
+UPDATE shop.job_log SET took = '0', at = at - interval '2 s' WHERE event IN ('tend', 'look');
 SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"late"', 'but once a second, and finds what was committed late');
-SELECT is((SELECT jobs FROM shop.job_log WHERE event = 'tend' ORDER BY at DESC LIMIT 1), 1, 'then the next one looks back at once, for there may be more');
+SELECT is((SELECT jobs FROM shop.job_log WHERE event = 'look' AND kind = 'test' ORDER BY at DESC LIMIT 1), 1, 'then the next one looks back at once, for there may be more');
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{test}', 1)), 0::bigint, 'there is no more');
+UPDATE shop.job_log SET took = '0', at = at - interval '2 s' WHERE event IN ('tend', 'look');
+INSERT INTO shop.job (due_at, slot, kind, payload) VALUES (clock_timestamp() - interval '3 h', head(), 'test', '"later"');
+SELECT is((SELECT count(*) FROM shop.claim_jobs('w', '{noop}', 1)), 0::bigint, 'another kind is looked at');
+SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"later"', 'and this one nevertheless');
+UPDATE shop.job_log SET took = '0', at = at + interval '1 h' WHERE event IN ('tend', 'look', 'claim');
+INSERT INTO shop.job (due_at, slot, kind, payload) VALUES (clock_timestamp() - interval '1 h', head(), 'test', '"earlier"');
+SELECT is((SELECT payload FROM shop.claim_jobs('w', '{test}', 1)), '"earlier"', 'what is noted of the future, because the clock was set back, keeps nobody from looking');
 
 -- A planner who believes the slot empty, because all in it are dead, does no harm.
 CREATE FUNCTION pages(p_sql text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -112,7 +120,7 @@ INSERT INTO claimed SELECT * FROM shop.claim_jobs('w', '{test}', 10000);
 SELECT is((SELECT count(*) FROM shop.finish_jobs((SELECT lease FROM claimed LIMIT 1), ARRAY(SELECT id FROM claimed))), 10000::bigint, 'ten thousand jobs are done');
 ANALYZE shop.job, shop.job_key, shop.job_log;
 SELECT count(shop.enqueue('test', '{}', 'k' || n)) FROM generate_series(1, 100) AS n \g /dev/null
-INSERT INTO shop.job_log (slot, event, kind, jobs, at) VALUES (head(), 'tend', '', 0, clock_timestamp() + interval '1 h');
+INSERT INTO shop.job_log (slot, event, kind, jobs, took) VALUES (head(), 'tend', '', 0, interval '1 h'), (head(), 'look', 'test', 0, interval '1 h');
 TRUNCATE claimed;
 SELECT is((SELECT reltuples FROM pg_class WHERE oid = 'shop.job_key'::regclass), 0::real, 'statistics say that there is nothing');
 SELECT cmp_ok(pages('INSERT INTO claimed SELECT * FROM shop.claim_jobs(''w'', ''{test}'', 100)'), '<', 10000::bigint, 'a claim does not look at all the dead ones');

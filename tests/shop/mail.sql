@@ -1,6 +1,6 @@
 -- Mails: which ones events make, what the worker is told of them, and whose buyers are reminded.
 \ir include/begin.sql
-SELECT plan(35);
+SELECT plan(39);
 DELETE FROM shop.job;
 CREATE FUNCTION mails(p_kind text, p_payload jsonb) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(m.key || ' ' || m.payload, E'\n' ORDER BY m.key) FROM shop.mails_of(p_kind, p_payload) AS m
@@ -39,7 +39,9 @@ SELECT is(mails('payment_received', jsonb_build_object('account_id', :'anna', 'o
     format('payment_received:%s {"order_id": "%1$s", "template": "payment_received", "account_id": "%s", "payment_id": "%s"}', :'o1', :anna, :'o2'), 'a payment makes one');
 SELECT is(mails('order_shipped', jsonb_build_object('account_id', :'anna', 'order_id', :'o1')),
     format('order_shipped:%s {"order_id": "%1$s", "template": "order_shipped", "account_id": "%s"}', :'o1', :anna), 'and what is shipped');
-SELECT is(mails('order_shipped', jsonb_build_object('account_id', :'mute', 'order_id', :'o1')), NULL, 'not to who has no address');
+SELECT is(mails(k, jsonb_build_object('account_id', :'mute', 'order_id', :'o1', 'payment_id', :'o2', 'refunded', 5)), NULL, 'not to who has no address') FROM unnest('{order_shipped,payment_refunded}'::text[]) AS k;
+SELECT is(mails('payment_refunded', jsonb_build_object('account_id', :'anna', 'order_id', :'o1', 'payment_id', :'o2', 'refunded', 5)),
+    format('payment_refunded:%s:5 {"order_id": "%s", "refunded": 5, "template": "payment_refunded", "account_id": "%s", "payment_id": "%1$s"}', :'o2', :'o1', :anna), 'each part of a payment that is refunded makes one');
 SELECT is((SELECT m.payload FROM shop.mails_of('password_reset', jsonb_build_object('account_id', :'anna', 'token', '1.secret')) AS m),
     jsonb_build_object('template', 'password_reset', 'account_id', :'anna', 'token', '1.secret'), 'a link goes into its mail');
 SELECT ok(a.key <> b.key AND a.key !~ 'secret', 'each link is a mail of its own, and its key does not tell it')
@@ -58,6 +60,8 @@ SELECT is(mail('order_placed', jsonb_build_object('account_ids', ARRAY[:anna]::t
     'to whom, in which language, and what of');
 SELECT is((mail('order_placed', jsonb_build_object('account_ids', ARRAY[:anna]::text[], 'order_ids', ARRAY[:'o1']::uuid[])) #>> '{order,pay_by}')::bigint,
     (SELECT floor(extract(epoch FROM expires_at))::bigint FROM shop.order WHERE id = :'o1'), 'and until when it is to be paid');
+SELECT is(mail('payment_refunded', jsonb_build_object('account_id', :'anna', 'order_id', :'o1', 'payment_id', :'o2', 'refunded', 5)) #> '{order,refunded}', '5', 'how much is refunded');
+SELECT is(mail('order_placed', jsonb_build_object('account_ids', ARRAY[:anna]::text[], 'order_ids', ARRAY[:'o1']::uuid[])) -> 'order' ? 'refunded', false, 'where something is');
 SELECT id AS job, lease FROM shop.job WHERE kind = 'mail' \gset
 SELECT is((SELECT count(*) FROM shop.mail_details(l, ARRAY[:'job']::uuid[])), CASE WHEN l = :'lease' THEN 1 ELSE 0 END::bigint, format('by lease %s', coalesce(l::text, 'none')))
 FROM unnest(ARRAY[:'lease', gen_random_uuid(), NULL]::uuid[]) AS l;

@@ -1,6 +1,6 @@
 -- Until when an order can be paid, who may still act, and what sweeping costs.
 \ir include/begin.sql
-SELECT plan(22);
+SELECT plan(25);
 
 SELECT holdfast.add_provider('bank');
 SELECT sku('acme', 'a', 1000, 50000) AS a, person('ann') AS ann, person('acme') AS seller, person('root', '{user,admin}') AS root \gset
@@ -74,5 +74,11 @@ SELECT cmp_ok(looked_at() - :before, '<', 2000::bigint, 'without a look at all h
 SELECT looked_at() AS before \gset
 SELECT cmp_ok(shop.cancel_expired_orders(1000), '>', 0, 'orders that have expired are swept');
 SELECT cmp_ok(looked_at() - :before, '<', 2000::bigint, 'likewise');
+DELETE FROM shop.job WHERE kind = 'order_cancelled';
+INSERT INTO shop.order (account_id, id, merchant_id, total, placed_at, changed_at, expires_at, lines, status, currency)
+SELECT :ann, holdfast.uuid7(), merchant('acme'), 1, now(), now(), now(), 1, 'pending_payment', 'EUR' FROM generate_series(1, 2500);
+SELECT is(shop.cancel_expired_orders(10000), 2500, 'however many there are');
+SELECT is((SELECT array_agg(jsonb_array_length(payload -> 'order_ids') ORDER BY id) FROM shop.job WHERE kind = 'order_cancelled'), '{1000,1000,500}', 'a thousand are one event');
+SELECT is((SELECT count(DISTINCT o) FROM shop.job, jsonb_array_elements_text(payload -> 'order_ids') AS o WHERE kind = 'order_cancelled'), 2500::bigint, 'and each is told of once');
 SELECT finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- What becomes of an order: only what is legal, by who may, with a line of history.
 \ir include/begin.sql
-SELECT plan(44);
+SELECT plan(47);
 
 SELECT holdfast.add_provider('simulated');
 SELECT sku('acme', 'a', 1000, 100) AS a, person('ann') AS ann, person('eve') AS eve, person('acme') AS seller, merchant('rival') AS x, person('rival') AS rival, person('root', '{user,admin}') AS root \gset
@@ -27,7 +27,14 @@ SELECT order_of(:ann, :a, 'order-001') AS o \gset
 SELECT is((rest.order_cancel(:ann, :'o')).body ->> 'status', 'cancelled', 'an order that waits can be cancelled');
 SELECT is(units(:a), '100 available, 0 held, 0 sold', 'its units go back');
 SELECT is(status_of(:'o'), 'cancelled 2 2 cancel pending_payment cancelled', 'and its history tells');
+CREATE FUNCTION cancelled() RETURNS uuid[] LANGUAGE sql AS $$
+    SELECT array_agg(o.id::uuid ORDER BY o.id::uuid) FROM shop.job AS j, ROWS FROM (jsonb_array_elements_text(j.payload -> 'order_ids'), jsonb_array_elements_text(j.payload -> 'account_ids')) AS o (id, account)
+    JOIN shop.order AS r ON r.id = o.id::uuid AND r.account_id = o.account::bigint WHERE j.kind = 'order_cancelled'
+$$;
+SELECT is(cancelled(), ARRAY[:'o']::uuid[], 'and an event');
 SELECT refuses(format($$SELECT rest.order_cancel(%s, %L)$$, :ann, :'o'), 'HS305', 'once');
+SELECT is(cardinality(cancelled()), 1, 'which is told once');
+DELETE FROM shop.job WHERE kind = 'order_cancelled';
 SELECT refuses(format($$SELECT rest.payment_create(%s, %L, 'pay-00001', '{"provider": "simulated", "method": "test_approve"}')$$, :ann, :'o'), 'HF008', 'then it cannot be paid');
 SELECT order_of(:ann, :a, 'order-002') AS o \gset
 SELECT refuses(format($$SELECT rest.order_%s(%s, %L)$$, w, :seller, :'o'), 'HS305', format('%s: not before it is paid', w)) FROM unnest('{ship,complete}'::text[]) AS w;
@@ -70,6 +77,7 @@ SELECT pay(:ann, :'pinned', 'test_silent');
 UPDATE shop.order SET expires_at = clock_timestamp() WHERE id IN (:'pinned', :'extended');
 SELECT is(shop.cancel_expired_orders(10), 2, 'the sweep writes down what the clock has done');
 SELECT is(status_of(:'o'), 'cancelled 2 2 expire pending_payment cancelled', 'with a line of history');
+SELECT is(cancelled(), (SELECT array_agg(i ORDER BY i) FROM unnest(ARRAY[:'o', :'extended']::uuid[]) AS i), 'and tells of each');
 SELECT is(status_of(:'alive'), 'pending_payment 1', 'what has time left is left alone');
 SELECT is(split_part(status_of(:'pinned'), ' ', 1), 'pending_payment', 'and so is what is being paid');
 SELECT is(split_part(status_of(:'extended'), ' ', 1), 'cancelled', 'what was held longer than its order is released');

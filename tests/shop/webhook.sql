@@ -1,7 +1,7 @@
 -- Webhooks of merchants: events are relayed at once or not at all, and no delivery is made twice; attempts are recorded by whoever
 -- has the lease.
 \ir include/begin.sql
-SELECT plan(50);
+SELECT plan(71);
 \set QUIET on
 
 CREATE FUNCTION endpoint(p_name text, p_events text, p_url text DEFAULT 'https://example.org/hook') RETURNS bigint LANGUAGE sql AS $$
@@ -77,8 +77,8 @@ SELECT is(count(*), 0::bigint, 'so far none was tried') FROM shop.webhook_attemp
 
 -- How attempts end.
 SELECT is(note('{"status": 500, "duration": 12, "error": "answered 500"}'), 2::bigint, 'they have failed');
-SELECT is(count(*), 2::bigint, 'each has another job, in five seconds') FROM shop.job AS j JOIN claimed AS c ON c.payload = j.payload
-WHERE j.lease IS NULL AND j.id <> c.id AND j.due_at BETWEEN clock_timestamp() + interval '4 s' AND clock_timestamp() + interval '6 s';
+SELECT is(count(*), 2::bigint, 'each has another job, in five seconds') FROM shop.job AS j JOIN claimed AS c ON c.payload = j.payload JOIN shop.webhook_delivery AS d ON j.key = 'webhook:' || d.id
+WHERE j.lease IS NULL AND j.id <> c.id AND j.due_at - d.attempted_at BETWEEN interval '5 s' AND interval '6 s';
 SELECT is(note('{"status": 200}'), 0::bigint, 'what is recorded once is not recorded twice');
 SELECT is(array_agg(DISTINCT (attempts, tries_left, state, status, duration)::text), '{"(1,9,pending,500,12)"}', 'that counts') FROM shop.webhook_delivery WHERE attempts > 0;
 SELECT is(array_agg(DISTINCT failing_since IS NOT NULL), '{t}', 'and is held against the endpoints') FROM shop.webhook_endpoint WHERE id IN (SELECT (payload ->> 'endpoint_id')::bigint FROM claimed);
@@ -109,6 +109,64 @@ UPDATE shop.webhook_delivery SET state = 'pending', next_at = clock_timestamp() 
 SELECT shop.cancel_job(job_id) FROM shop.job_key WHERE key = (SELECT shop.webhook_key(min(id::text)::uuid) FROM shop.webhook_delivery) \g /dev/null
 SELECT is(shop.purge_deliveries(), 1::bigint, 'a delivery whose job is gone');
 SELECT is(count(*), 1::bigint, 'has failed, and can be sent again') FROM shop.webhook_delivery WHERE state = 'failed' AND error ~ 'cancelled';
+
+-- Cancelled, by somebody and by the clock; refunded, part by part.
+SELECT sku('nora', 'N1', 1000, 100) AS sku, person('nora') AS nora, person('olga') AS olga, holdfast.add_provider('bank') \gset
+SELECT endpoint('nora', '["order.cancelled", "payment.refunded"]') AS hook \gset
+CREATE FUNCTION bought() RETURNS uuid LANGUAGE sql AS $$
+    SELECT o.order_id FROM shop.place_orders(person('olga'), 1, '{0}', '{0}', ARRAY[sku('nora', 'N1')], '{1}', '{NULL}') AS o
+$$;
+CREATE FUNCTION told() RETURNS TABLE (what text) LANGUAGE sql AS $$
+    SELECT d.type || ' ' || coalesce(d.body::jsonb #>> '{data,status}', d.body::jsonb #>> '{data,refunded}') FROM shop.webhook_delivery AS d WHERE d.merchant_id = merchant('nora')
+$$;
+DELETE FROM shop.job; DELETE FROM shop.job_key; DELETE FROM claimed;
+SELECT bought() AS left, bought() AS late, bought() AS paid \gset
+SELECT shop.cancel_order(:olga, :'left') \g /dev/null
+UPDATE shop.order SET expires_at = clock_timestamp() WHERE id = :'late';
+UPDATE _holdfast.hold SET expires_at = clock_timestamp() WHERE owner = :'late';
+SELECT is(shop.cancel_expired_orders(), 1, 'an order is cancelled by its buyer, another one by the clock');
+SELECT payment FROM shop.pay_order(:olga, :'paid', 'pay-it-now', 'bank', 'card') \gset
+SELECT is(holdfast.record_result(:olga, :'payment', 1, 'succeeded'), 'captured', 'a third is paid');
+SELECT (rest.payment_refund(:nora, :'payment', 'refund-' || amount, jsonb_build_object('amount', amount))).status FROM unnest('{100,200,700}'::integer[]) AS amount \g /dev/null
+SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'payment_refunded'), 0::bigint, 'what is only asked for is not refunded');
+SELECT is(holdfast.record_result(:olga, :'payment', n, 'succeeded'), CASE n WHEN 4 THEN 'refunded' ELSE 'partially_refunded' END, 'and refunded bit by bit') FROM generate_series(2, 4) AS n;
+SELECT is(claim('{order_cancelled,payment_refunded}'), 5::bigint, 'each is an event');
+SELECT is(relay(), 5::bigint, 'which is relayed');
+SELECT bag_eq('SELECT what FROM told()', $$VALUES ('order.cancelled cancelled'), ('order.cancelled cancelled'), ('payment.refunded 1000'), ('payment.refunded 1000'), ('payment.refunded 1000')$$,
+    'the merchant is told of each, as it is by then');
+SELECT is((SELECT string_agg(key, ' ' ORDER BY key) FROM shop.webhook_delivery WHERE merchant_id = merchant('nora') AND type = 'payment.refunded'),
+    (SELECT string_agg(format('payment.refunded:%s:%s', :'payment', n), ' ' ORDER BY n) FROM unnest('{100,300,1000}'::text[]) AS n), 'once');
+SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'mail' AND payload ->> 'template' = 'payment_refunded'), 3::bigint, 'and the buyer by mail');
+SELECT shop.import_orders(merchant('nora'), 'fair', 'EUR', '{F1}', '{c1}', '{DE}', ARRAY[now() - interval '1 day'], '{N1}', '{1}', '{500}') \g /dev/null
+SELECT is((SELECT verdict FROM shop.import_returns(merchant('nora'), 'fair', '{R1}', '{c1}', '{N1}', '{1}', '{500}', ARRAY[now()])), 'returned', 'what another channel has given back');
+SELECT is((SELECT count(*) FROM shop.job WHERE kind = 'payment_refunded'), 0::bigint, 'is no news');
+
+-- Nothing is sent for who is suspended.
+UPDATE shop.account SET suspended_at = clock_timestamp() WHERE id = :nora;
+DELETE FROM claimed;
+SELECT claim('{webhook}') \g /dev/null
+SELECT is(array_agg(DISTINCT d.details::text), '{"{\"skip\" : true}"}', 'of a merchant who is suspended nothing is to be sent') FROM (SELECT DISTINCT lease FROM claimed) AS c, shop.delivery_details(c.lease, ARRAY(SELECT id FROM claimed)) AS d;
+SELECT is(array_agg(DISTINCT state || ': ' || error), '{"cancelled: the merchant was suspended"}', 'which is cancelled, and says why') FROM shop.webhook_delivery WHERE merchant_id = merchant('nora');
+UPDATE shop.account SET suspended_at = NULL WHERE id = :nora;
+DELETE FROM shop.job; DELETE FROM shop.job_key; DELETE FROM claimed;
+SELECT (rest.webhook_delivery_redeliver(:nora, :hook, min(id::text)::uuid)).status FROM shop.webhook_delivery WHERE merchant_id = merchant('nora') \g /dev/null
+SELECT claim('{webhook}') \g /dev/null
+SELECT is(d.details ->> 'url', 'https://example.org/hook', 'when he may act again he can have it sent') FROM claimed AS c, shop.delivery_details(c.lease, ARRAY[c.id]) AS d;
+UPDATE shop.webhook_delivery SET state = 'cancelled', next_at = NULL WHERE merchant_id = merchant('nora');
+SELECT is(d.details ->> 'skip', 'true', 'a worker is told that there is nothing to send') FROM claimed AS c, shop.delivery_details(c.lease, ARRAY[c.id]) AS d;
+SELECT (rest.webhook_delivery_redeliver(:nora, :hook, d.id)).status FROM shop.webhook_delivery AS d JOIN claimed AS c ON d.id = (c.payload ->> 'delivery_id')::uuid \g /dev/null
+SELECT is((SELECT count(*) FROM claimed AS c, shop.finish_jobs(c.lease, ARRAY[c.id])), 0::bigint, 'but before he says so it is to be sent again: then he has nothing to end');
+SELECT is(claim('{webhook}'), 1::bigint, 'and somebody else sends it');
+CREATE FUNCTION his() RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(concat_ws(' ', d.state, d.error, d.next_at <= clock_timestamp()), ', ') FROM shop.webhook_delivery AS d
+    WHERE d.id IN (SELECT (c.payload ->> 'delivery_id')::uuid FROM claimed AS c)
+$$;
+SELECT person('root', '{user,admin}') AS root \gset
+SELECT (rest.admin_job_cancel(:root, c.id)).status FROM claimed AS c LIMIT 1 \g /dev/null
+SELECT is(his(), 'cancelled its job was cancelled', 'when its job is cancelled its merchant sees that');
+SELECT (rest.admin_job_retry(:root, c.id)).status FROM claimed AS c LIMIT 1 \g /dev/null
+SELECT is(his(), 'pending its job was cancelled t', 'and that it is sent again');
+DELETE FROM shop.job; DELETE FROM shop.job_key;
 
 -- Many jobs at once.
 SELECT is(shop.enqueue_all('noop', '{a,b,a}', ARRAY['{"n": 1}', '{"n": 2}', '{"n": 3}']::jsonb[]), 2::bigint, 'of many jobs each key is taken once');

@@ -11,7 +11,7 @@
  * Before all answers it says that it is ready.
  *
  *		{"original": NAME, "shape": "product" or "avatar"}		{"sizes": […]}
- *		{"sweep": DIGIT, "originals": […], "files": […]}		{"swept": N}
+ *		{"sweep": BEGINNING, "wanted": […]}						{"swept": N}
  *
  * Other answers are {"refused": REASON}, {"failed": REASON} and {"away": REASON} (work.h).
  */
@@ -61,13 +61,12 @@ answer(const char *line, size_t length, const HfLimits *limits)
 {
 	static const char *const names[] = {"", "refused", "failed", "away"};
 	json_t *request = json_loadb(line, length, 0, NULL);
-	const char *digit = json_string_value(json_object_get(request, "sweep"));
+	const char *beginning = json_string_value(json_object_get(request, "sweep"));
 	HfWork work = {0};
 	char *text;
 
-	if (digit != NULL)
-		(void) hf_sweep(&work, digit, json_object_get(request, "originals"),
-						json_object_get(request, "files"));
+	if (beginning != NULL)
+		(void) hf_sweep(&work, beginning, json_object_get(request, "wanted"));
 	else
 		make_sizes(&work, request, limits);
 	if (work.end != HF_WORK_GOOD)

@@ -339,6 +339,7 @@ cover(int x, int y, int side)
 static VipsImage *
 make_round(VipsImage *square)
 {
+	static const unsigned char black[3];
 	int side = vips_image_get_width(square), bands = vips_image_get_bands(square);
 	size_t length;
 	unsigned char *from = vips_image_write_to_memory(square, &length), *to;
@@ -358,7 +359,7 @@ make_round(VipsImage *square)
 			unsigned alpha = (bands == 4 ? pixel[3] : 255U) * cover(x, y, side) / 255;
 
 			to = VIPS_IMAGE_ADDR(image, x, y);
-			memcpy(to, alpha > 0 ? pixel : (const unsigned char *) "\0\0\0", 3);
+			memcpy(to, alpha > 0 ? pixel : black, sizeof(black));
 			to[3] = (unsigned char) alpha;
 		}
 	g_free(from);

@@ -2,7 +2,7 @@
  * sweep.c
  *		Takes away files that nobody wants any more.
  *
- * A step of the sweep is about the names that begin with a digit; the first step also about
+ * A step of the sweep is about uploads or sizes whose names begin alike; the first also about
  * drafts, which whoever wrote them has left behind.  Whatever is younger than a day stays: somebody
  * may be about to want it.  Who comes to want a file that is there makes it new; to see that in
  * time, a file is renamed before its age is looked at for the last time, and renamed back if it has
@@ -23,8 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define AGE	   (24 * 3600) /* seconds */
-#define DIGITS 16
+#define AGE (24 * 3600) /* seconds */
 
 /* Is it a file that nobody has made new lately? */
 static bool
@@ -109,34 +108,35 @@ sweep(int above, const char *parent, const char *prefix, const json_t *wanted)
 	return (int) gone;
 }
 
-/* Does a step of the sweep. False if that has ended the work otherwise. */
+/*
+ * Does a step of the sweep: of uploads whose names begin with a digit, or of sizes whose names
+ * begin with two.  False if that has ended the work otherwise.
+ */
 bool
-hf_sweep(HfWork *work, const char *digit, const json_t *originals, const json_t *files)
+hf_sweep(HfWork *work, const char *beginning, const json_t *wanted)
 {
-	int gone[DIGITS + 3] = {0}, sum = 0;
-	char parent[8];
+	size_t length = strlen(beginning);
+	int gone[3] = {0};
+	char parent[4];
 
 	/* Who does not say what is wanted does not say that nothing is. */
-	if (strlen(digit) != 1 || strchr("0123456789abcdef", *digit) == NULL ||
-		!json_is_array(originals) || !json_is_array(files))
+	if (length < 1 || length > 2 || strspn(beginning, "0123456789abcdef") != length ||
+		!json_is_array(wanted))
 		return hf_work_end(work, HF_WORK_FAILED, "no step of a sweep");
-	for (int i = 0; i < DIGITS; i++)
+	if (length == 2)
 	{
-		snprintf(parent, sizeof(parent), "%.1s%x/", digit, (unsigned) i);
-		gone[i] = sweep(hf_store_directory(), parent, "", files);
+		snprintf(parent, sizeof(parent), "%.2s/", beginning);
+		gone[0] = sweep(hf_store_directory(), parent, "", wanted);
 	}
-	gone[DIGITS] = sweep(hf_store_source(), "", digit, originals);
-	if (strcmp(digit, "0") == 0)
+	else
+		gone[0] = sweep(hf_store_source(), "", beginning, wanted);
+	if (strcmp(beginning, "0") == 0)
 	{
-		gone[DIGITS + 1] = sweep(hf_store_source(), "", ".", NULL);
-		gone[DIGITS + 2] = sweep(hf_store_directory(), "", ".", NULL);
+		gone[1] = sweep(hf_store_source(), "", ".", NULL);
+		gone[2] = sweep(hf_store_directory(), "", ".", NULL);
 	}
-	for (int i = 0; i < DIGITS + 3; i++)
-	{
-		if (gone[i] < 0)
-			return hf_work_end(work, HF_WORK_AWAY, "cannot read the directories of pictures");
-		sum += gone[i];
-	}
-	work->answer = json_pack("{s:i}", "swept", sum);
+	if (gone[0] < 0 || gone[1] < 0 || gone[2] < 0)
+		return hf_work_end(work, HF_WORK_AWAY, "cannot read the directories of pictures");
+	work->answer = json_pack("{s:i}", "swept", gone[0] + gone[1] + gone[2]);
 	return true;
 }

@@ -7,6 +7,6 @@
 
 #include "work.h"
 
-extern bool hf_sweep(HfWork *work, const char *digit, const json_t *originals, const json_t *files);
+extern bool hf_sweep(HfWork *work, const char *beginning, const json_t *wanted);
 
 #endif

@@ -41,11 +41,12 @@ typedef struct HfCall
 	char number[12];
 
 	char key[HF_KEY_MAX];
-	char *body;		/* JSON: what is asked for */
-	bool is_lookup; /* asked for is what has become of it; it is not to be made */
-	int attempt;	/* 1 for the first */
-	int64_t until;	/* not to be made any more then */
-	int64_t amount; /* minor units */
+	char *body;			  /* JSON: what is asked for */
+	bool is_lookup;		  /* asked for is what has become of it; it is not to be made */
+	int64_t given_up_for; /* milliseconds, by then: nobody claims it to make it any more */
+	int attempt;		  /* 1 for the first */
+	int64_t until;		  /* not to be made any more then */
+	int64_t amount;		  /* minor units */
 	char currency[4];
 	unsigned tries; /* to record it */
 	HfAnswer answer;

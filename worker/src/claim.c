@@ -105,6 +105,8 @@ read_call(Source *source, const HfRows *rows, int row)
 	call->amount = strtoll(hf_rows_value(rows, row, 5), NULL, 10);
 	call->is_lookup = strcmp(hf_rows_value(rows, row, 4), "lookup") == 0;
 	call->attempt = atoi(hf_rows_value(rows, row, 10));
+	if (call->is_lookup)
+		call->given_up_for = strtoll(hf_rows_value(rows, row, 11), NULL, 10);
 	call->body = call_body(rows, row);
 	if (call->body != NULL)
 		return call;
@@ -167,10 +169,12 @@ look(Source *source)
 	if (source->provider == NULL)
 		hf_database_send("SELECT holdfast.simulate_provider($1)", 1, &values[1], simulated, source);
 	else
-		hf_database_send("SELECT c.account_id, c.payment, c.call, c.key, c.kind, c.amount,"
-						 " c.currency, c.method, c.owner, c.original, c.attempt"
-						 " FROM holdfast.claim_calls($1, $2, $3) AS c",
-						 3, values, claimed, source);
+		hf_database_send(
+			"SELECT c.account_id, c.payment, c.call, c.key, c.kind, c.amount,"
+			" c.currency, c.method, c.owner, c.original, c.attempt,"
+			" floor(extract(epoch FROM clock_timestamp() - c.given_up_at) * 1000)::bigint"
+			" FROM holdfast.claim_calls($1, $2, $3) AS c",
+			3, values, claimed, source);
 }
 
 /* What the answer says about the provider itself. */

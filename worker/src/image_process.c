@@ -62,11 +62,12 @@ bool
 hf_image_process_load(HfImageDone done, char *error, size_t room)
 {
 	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - sizeof("image"));
-	char *slash;
+	char *name;
 
 	program[length > 0 ? length : 0] = '\0';
-	slash = strrchr(program, '/');
-	strcpy(slash != NULL ? slash + 1 : program, "image");
+	name = strrchr(program, '/');
+	name = name != NULL ? name + 1 : program;
+	snprintf(name, sizeof(program) - (size_t) (name - program), "image");
 	when_done = done;
 	snprintf(pixels, sizeof(pixels), "%u000000", hf_config.image_pixels);
 	snprintf(memory, sizeof(memory), "%zu", hf_config.image_memory);

@@ -22,6 +22,7 @@
 #include "kind.h"
 #include "log.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,17 +278,19 @@ static bool
 ask_details(void)
 {
 	char sql[128];
+	const HfJob *first = fresh;
 	HfArray ids;
 
+	assert(first != NULL);
 	hf_array_open(&ids);
 	for (HfJob *job = fresh; job != NULL; job = job->next)
 	{
-		job->is_asked = one_by_one ? job == fresh : strcmp(job->lease, fresh->lease) == 0;
+		job->is_asked = one_by_one ? job == first : strcmp(job->lease, first->lease) == 0;
 		if (job->is_asked)
 			hf_array_add(&ids, job->id);
 	}
-	snprintf(sql, sizeof(sql), "SELECT d.id, d.details FROM %s($1, $2) AS d", fresh->kind->details);
-	return send_about(sql, fresh->lease, &ids, detailed, one_by_one ? fresh : NULL);
+	snprintf(sql, sizeof(sql), "SELECT d.id, d.details FROM %s($1, $2) AS d", first->kind->details);
+	return send_about(sql, first->lease, &ids, detailed, one_by_one ? fresh : NULL);
 }
 
 /* Gives up a job that was begun, and is not to go on. */

@@ -25,15 +25,15 @@
 #define NAME_MAX_BYTES 200
 
 static const char *const languages[] = {"en", "zh"};
-static const char *const mails[] = {"order_expiring", "order_placed", "order_shipped",
-									"password_reset", "payment_received"};
+static const char *const mails[] = {"order_expiring", "order_placed",	  "order_shipped",
+									"password_reset", "payment_received", "payment_refunded"};
 static const char *const forms[] = {"subject", "text", "html"};
 
 /* All that templates may say. */
-static const char *const names[] = {"amount",	  "code",	  "lines",	"link",	  "merchant",
-									"name",		  "order_id", "pay_by", "placed", "quantity",
-									"shop",		  "subject",  "title",	"token",  "total",
-									"unit_price", NULL};
+static const char *const names[] = {"amount",	"code",		  "lines",	 "link",   "merchant",
+									"name",		"order_id",	  "pay_by",	 "placed", "quantity",
+									"refunded", "shop",		  "subject", "title",  "token",
+									"total",	"unit_price", NULL};
 
 #define LANGUAGES (sizeof(languages) / sizeof(languages[0]))
 #define MAILS	  (sizeof(mails) / sizeof(mails[0]))
@@ -162,6 +162,8 @@ set_order(json_t *values, const json_t *order, const char *language)
 	set_text(values, "order_id", text_of(order, "id"));
 	set_text(values, "merchant", text_of(order, "merchant"));
 	set_money(values, "total", order, "total", language, order);
+	if (json_object_get(order, "refunded") != NULL)
+		set_money(values, "refunded", order, "refunded", language, order);
 	set_time(values, "placed", order, "placed_at", language);
 	set_time(values, "pay_by", order, "pay_by", language);
 	json_array_foreach(json_object_get(order, "lines"), i, line)

@@ -19,6 +19,7 @@
 #include "part.h"
 #include "post.h"
 #include "transfer.h"
+#include "webhook.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -29,8 +30,8 @@
 #define LAST_WORD	2000 /* milliseconds to record what was cut short */
 #define SOCKETS_MAX 96	 /* what the parts wait for, beside libcurl's */
 
-static const HfPart *const parts[] = {&hf_claim_part, &hf_job_part, &hf_image_part, &hf_post_part,
-									  &hf_beat_part};
+static const HfPart *const parts[] = {&hf_claim_part, &hf_job_part,	 &hf_webhook_part,
+									  &hf_image_part, &hf_post_part, &hf_beat_part};
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

@@ -18,6 +18,7 @@
 #include "config.h"
 #include "smtp.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -178,6 +179,7 @@ hf_post_cancel(HfSending *sending)
 {
 	HfSending **place = &waiting, *previous = NULL;
 
+	assert(sending != NULL);
 	pthread_mutex_lock(&lock);
 	while (*place != NULL && *place != sending)
 	{

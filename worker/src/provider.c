@@ -7,8 +7,7 @@
  * look one up is a GET of URL/KEY; that of Stripe is in stripe.c.  Many are under way at once; each
  * ends within its provider's timeout, and with exactly one call of `done`.
  *
- * Invariants: certificates are verified, redirections are not followed, and nothing is spoken but
- * HTTP.  Of an answer at most ANSWER_MAX bytes are kept.  Secrets and bodies are not logged.
+ * Invariants: of an answer at most ANSWER_MAX bytes are kept.  Secrets and bodies are not logged.
  */
 #include "provider.h"
 
@@ -24,7 +23,6 @@
 
 #define ANSWER_MAX	  65536
 #define SECRET_MAX	  1000
-#define CONNECT_MOST  5000L /* milliseconds */
 #define URL_MAX		  4096
 #define HEADER_PREFIX "Authorization: Bearer "
 #define API_VERSION	  "Stripe-Version: 2024-06-20" /* what stripe.c has read about */
@@ -55,24 +53,6 @@ typedef struct Exchange
 static HfProviderDone when_done;
 static Exchange *exchanges;
 
-/* Is this the URL of a provider: http or https, and nothing after the path? */
-static bool
-is_good_url(const char *url)
-{
-	CURLU *parsed = curl_url();
-	char *scheme = NULL, *host = NULL;
-	bool good = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-		curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-		(strcmp(scheme, "https") == 0 || strcmp(scheme, "http") == 0) &&
-		strpbrk(url, "?# ") == NULL;
-
-	curl_free(scheme);
-	curl_free(host);
-	curl_url_cleanup(parsed);
-	return good;
-}
-
 /* Makes a provider out of its settings; NULL with a message if they are wrong. */
 HfProvider *
 hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
@@ -80,9 +60,9 @@ hf_provider_load(const HfProviderConfig *config, char *error, size_t room)
 	HfProvider *provider = calloc(1, sizeof(HfProvider));
 	const char *fault = provider == NULL ? "out of memory" : NULL;
 
-	if (fault == NULL && !is_good_url(config->url))
+	if (fault == NULL && !hf_transfer_is_url(config->url, "https", "http"))
 	{
-		snprintf(error, room, "provider.%s.url is no URL of http or https without a query",
+		snprintf(error, room, "provider.%s.url is no URL of http or https without user and query",
 				 config->name);
 		free(provider);
 		return NULL;
@@ -208,10 +188,10 @@ write_request(Exchange *exchange)
 }
 
 /* How long a request may take: of two each has half of the time. */
-static long
+static unsigned
 time_of(const Exchange *exchange)
 {
-	long timeout = (long) exchange->provider->config->timeout;
+	unsigned timeout = exchange->provider->config->timeout;
 
 	return exchange->provider->is_stripe && hf_stripe_first(exchange->call) == HF_STRIPE_LOOK &&
 			!exchange->call->is_lookup
@@ -219,43 +199,21 @@ time_of(const Exchange *exchange)
 		: timeout;
 }
 
-#define SET(option, value)                                         \
-	do                                                             \
-	{                                                              \
-		if (curl_easy_setopt(easy, (option), (value)) != CURLE_OK) \
-			return false;                                          \
-	} while (0)
-
 static bool
 set_options(Exchange *exchange)
 {
-	CURL *easy = exchange->easy;
-	long timeout = time_of(exchange);
 	char url[URL_MAX];
+	HfRequest request = {.url = url,
+						 .agent = "holdfast-worker",
+						 .headers = exchange->headers,
+						 .body = exchange->body,
+						 .timeout = time_of(exchange),
+						 .take = take_piece,
+						 .context = exchange};
 
-	if (snprintf(url, sizeof(url), "%s%s", exchange->provider->config->url, exchange->path) >=
-		(int) sizeof(url))
-		return false;
-	SET(CURLOPT_URL, url);
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	/* Nobody waits for a name server when the time is over. */
-	SET(CURLOPT_QUICK_EXIT, 1L);
-	SET(CURLOPT_USERAGENT, "holdfast-worker");
-	SET(CURLOPT_TIMEOUT_MS, timeout);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout < CONNECT_MOST ? timeout : CONNECT_MOST);
-	SET(CURLOPT_WRITEFUNCTION, take_piece);
-	SET(CURLOPT_WRITEDATA, exchange);
-	SET(CURLOPT_HTTPHEADER, exchange->headers);
-	if (exchange->body != NULL)
-	{
-		SET(CURLOPT_POSTFIELDS, exchange->body);
-		SET(CURLOPT_POSTFIELDSIZE, (long) strlen(exchange->body));
-	}
-	return true;
+	return snprintf(url, sizeof(url), "%s%s", exchange->provider->config->url, exchange->path) <
+		(int) sizeof(url) &&
+		hf_transfer_set_http(exchange->easy, &request);
 }
 
 static void exchanged(void *context, CURL *easy, CURLcode result);

@@ -7,6 +7,7 @@
 #include "signature.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PREFIX	"whsec_"
@@ -37,7 +38,7 @@ hf_signature_make(const char *secret, const char *id, const char *timestamp, con
 	crypto_auth_hmacsha256_update(&state, (const unsigned char *) ".", 1);
 	crypto_auth_hmacsha256_update(&state, (const unsigned char *) body, strlen(body));
 	crypto_auth_hmacsha256_final(&state, tag);
-	memcpy(signature, "v1,", 3);
+	snprintf(signature, HF_SIGNATURE_SIZE, "v1,");
 	sodium_bin2base64(signature + 3, HF_SIGNATURE_SIZE - 3, tag, sizeof(tag),
 					  sodium_base64_VARIANT_ORIGINAL);
 	sodium_memzero(key, sizeof(key));

@@ -25,8 +25,8 @@ do_nothing(HfJob *job)
 
 static HfKind kinds[] = {
 	{.label = "relay",
-	 .kinds = "{order_placed,order_shipped,order_expiring,payment_received,password_reset,"
-			  "sale_ended,stock_low}",
+	 .kinds = "{order_placed,order_shipped,order_cancelled,order_expiring,payment_received,"
+			  "payment_refunded,password_reset,sale_ended,stock_low}",
 	 .record = "shop.relay_jobs",
 	 .makes_jobs = true,
 	 .start = relay},

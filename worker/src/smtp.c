@@ -6,8 +6,8 @@
  *
  *		connecting, EHLO, STARTTLS, AUTH: whoever refuses us refuses everybody, he is away
  *		MAIL FROM: so is who does not like our sender, but a mail that is too large (552) is dead
- *		RCPT TO, DATA, the mail: 4xx or nothing, again later; 5xx, never
- *		421, at any time: he is away
+ *		RCPT TO, DATA, the mail: 4xx or nothing, again later; 5xx, never.  421 may be about this one
+ *		recipient, whom nobody else has to wait for
  *
  * Invariants: certificates are verified whenever there is TLS, and no password goes out without it.
  * Addresses are those of hf_message_address(), so they end no command.  Of a server that has
@@ -18,14 +18,14 @@
 #include "config.h"
 #include "message.h"
 #include "secret.h"
+#include "transfer.h"
 
 #include "../../api/src/refuse.h"
-
-#include <curl/curl.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,37 +68,16 @@ typedef struct Exchange
 static char password[PASSWORD_MAX];
 static long use_tls;
 
-/* Is this the URL of a server: smtp or smtps, without anything but host and port? */
-static bool
-is_server(const char *url, bool *is_smtps)
-{
-	CURLU *parsed = curl_url();
-	char *scheme = NULL, *host = NULL, *user = NULL;
-	bool good = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-		curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-		curl_url_get(parsed, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
-		(strcmp(scheme, "smtp") == 0 || strcmp(scheme, "smtps") == 0) &&
-		strpbrk(url, "?# ") == NULL;
-
-	*is_smtps = good && strcmp(scheme, "smtps") == 0;
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(user);
-	curl_url_cleanup(parsed);
-	return good;
-}
-
 /* Understands the settings of the server; false with a message if they are wrong. */
 bool
 hf_smtp_load(char *error, size_t room)
 {
-	bool is_smtps;
 	const char *fault;
 
-	if (!is_server(hf_config.mail_server, &is_smtps))
+	if (!hf_transfer_is_url(hf_config.mail_server, "smtp", "smtps"))
 		return hf_refuse(error, room, "mail_server is no URL of smtp or smtps with host and port");
-	if (strcmp(hf_config.mail_tls, "required") == 0 || is_smtps)
+	if (strcmp(hf_config.mail_tls, "required") == 0 ||
+		strncasecmp(hf_config.mail_server, "smtps:", 6) == 0)
 		use_tls = CURLUSESSL_ALL;
 	else
 		use_tls = strcmp(hf_config.mail_tls, "off") == 0 ? CURLUSESSL_NONE : CURLUSESSL_TRY;
@@ -218,17 +197,10 @@ judge(const Exchange *exchange, CURLcode result)
 		return HF_JOB_FAILED;
 	if (exchange->stage == STAGE_SENDER && exchange->code == 552)
 		return HF_JOB_DEAD;
-	if (exchange->stage <= STAGE_SENDER || exchange->code == 421)
+	if (exchange->stage <= STAGE_SENDER)
 		return HF_JOB_AWAY;
 	return exchange->code >= 500 ? HF_JOB_DEAD : HF_JOB_FAILED;
 }
-
-#define SET(option, value)                                         \
-	do                                                             \
-	{                                                              \
-		if (curl_easy_setopt(easy, (option), (value)) != CURLE_OK) \
-			return false;                                          \
-	} while (0)
 
 /* Notes that a socket is open. */
 static int
@@ -264,31 +236,33 @@ set_server(HfSmtp *smtp)
 	CURL *easy = smtp->easy;
 	long timeout = (long) hf_config.mail_timeout;
 
-	SET(CURLOPT_URL, hf_config.mail_server);
-	SET(CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-	SET(CURLOPT_USE_SSL, use_tls);
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_TIMEOUT_MS, timeout);
-	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_SOCKOPTFUNCTION, note_open);
-	SET(CURLOPT_SOCKOPTDATA, smtp);
-	SET(CURLOPT_CLOSESOCKETFUNCTION, note_close);
-	SET(CURLOPT_CLOSESOCKETDATA, smtp);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout / 2 < CONNECT_MOST ? timeout / 2 : CONNECT_MOST);
-	SET(CURLOPT_SERVER_RESPONSE_TIMEOUT, timeout / 1000 + 1);
-	SET(CURLOPT_MAXAGE_CONN, IDLE_MOST);
+	HF_TRANSFER_SET(easy, CURLOPT_URL, hf_config.mail_server);
+	HF_TRANSFER_SET(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+	HF_TRANSFER_SET(easy, CURLOPT_USE_SSL, use_tls);
+	HF_TRANSFER_SET(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	HF_TRANSFER_SET(easy, CURLOPT_NOSIGNAL, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_QUICK_EXIT, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_TIMEOUT_MS, timeout);
+	HF_TRANSFER_SET(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	HF_TRANSFER_SET(easy, CURLOPT_PROXY, "");
+	HF_TRANSFER_SET(easy, CURLOPT_SOCKOPTFUNCTION, note_open);
+	HF_TRANSFER_SET(easy, CURLOPT_SOCKOPTDATA, smtp);
+	HF_TRANSFER_SET(easy, CURLOPT_CLOSESOCKETFUNCTION, note_close);
+	HF_TRANSFER_SET(easy, CURLOPT_CLOSESOCKETDATA, smtp);
+	HF_TRANSFER_SET(easy, CURLOPT_CONNECTTIMEOUT_MS,
+					timeout / 2 < CONNECT_MOST ? timeout / 2 : CONNECT_MOST);
+	HF_TRANSFER_SET(easy, CURLOPT_SERVER_RESPONSE_TIMEOUT, timeout / 1000 + 1);
+	HF_TRANSFER_SET(easy, CURLOPT_MAXAGE_CONN, IDLE_MOST);
 	if (*hf_config.mail_ca_file != '\0')
 	{
-		SET(CURLOPT_CAINFO, hf_config.mail_ca_file);
-		SET(CURLOPT_CAPATH, NULL);
+		HF_TRANSFER_SET(easy, CURLOPT_CAINFO, hf_config.mail_ca_file);
+		HF_TRANSFER_SET(easy, CURLOPT_CAPATH, NULL);
 	}
 	if (*hf_config.mail_user != '\0')
 	{
-		SET(CURLOPT_USERNAME, hf_config.mail_user);
-		SET(CURLOPT_PASSWORD, password);
+		HF_TRANSFER_SET(easy, CURLOPT_USERNAME, hf_config.mail_user);
+		HF_TRANSFER_SET(easy, CURLOPT_PASSWORD, password);
 	}
 	return true;
 }
@@ -308,19 +282,19 @@ set_mail(Exchange *exchange, struct curl_slist *recipients)
 {
 	CURL *easy = exchange->smtp->easy;
 
-	SET(CURLOPT_MAIL_FROM, exchange->envelope->from);
-	SET(CURLOPT_MAIL_RCPT, recipients);
-	SET(CURLOPT_UPLOAD, 1L);
-	SET(CURLOPT_READFUNCTION, give_piece);
-	SET(CURLOPT_READDATA, exchange);
-	SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t) exchange->envelope->length);
-	SET(CURLOPT_ERRORBUFFER, exchange->fault);
-	SET(CURLOPT_DEBUGFUNCTION, overhear);
-	SET(CURLOPT_DEBUGDATA, exchange);
-	SET(CURLOPT_VERBOSE, 1L);
-	SET(CURLOPT_XFERINFOFUNCTION, ask);
-	SET(CURLOPT_XFERINFODATA, exchange->envelope);
-	SET(CURLOPT_NOPROGRESS, 0L);
+	HF_TRANSFER_SET(easy, CURLOPT_MAIL_FROM, exchange->envelope->from);
+	HF_TRANSFER_SET(easy, CURLOPT_MAIL_RCPT, recipients);
+	HF_TRANSFER_SET(easy, CURLOPT_UPLOAD, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_READFUNCTION, give_piece);
+	HF_TRANSFER_SET(easy, CURLOPT_READDATA, exchange);
+	HF_TRANSFER_SET(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) exchange->envelope->length);
+	HF_TRANSFER_SET(easy, CURLOPT_ERRORBUFFER, exchange->fault);
+	HF_TRANSFER_SET(easy, CURLOPT_DEBUGFUNCTION, overhear);
+	HF_TRANSFER_SET(easy, CURLOPT_DEBUGDATA, exchange);
+	HF_TRANSFER_SET(easy, CURLOPT_VERBOSE, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_XFERINFOFUNCTION, ask);
+	HF_TRANSFER_SET(easy, CURLOPT_XFERINFODATA, exchange->envelope);
+	HF_TRANSFER_SET(easy, CURLOPT_NOPROGRESS, 0L);
 	return true;
 }
 
@@ -370,9 +344,6 @@ hf_smtp_send(HfSmtp *smtp, const HfEnvelope *envelope, char *reason)
 	snprintf(reason, HF_SMTP_REASON_MAX, "%s", words);
 	if (result != CURLE_OK)
 		hang_up(smtp);
-	/* That he is away is logged; what he says then may be about the recipient. */
-	if (exchange.code == 421 && exchange.stage >= STAGE_RECIPIENT)
-		snprintf(reason, HF_SMTP_REASON_MAX, "answered 421");
 	return judge(&exchange, result);
 }
 

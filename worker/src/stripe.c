@@ -10,8 +10,8 @@
  * time, be that an error or "processing".  So what was asked for before is looked up first, and
  * made only if it has not been.  Intents can only be searched for, and the search is some time
  * behind: a payment that it does not find is made with its key, which is harmless as long as the
- * key is kept, and the search has caught up long before that is over.  For the same reason one that
- * was given up counts as never made only when it is older than search_delay.
+ * key is kept, and the search has caught up long before that is over.  So one that was given up
+ * counts as never made only search_delay after it may last have been made: a lease after that.
  */
 #include "stripe.h"
 
@@ -443,7 +443,7 @@ judge_error(HfCall *call, const Asked *asked, HfStripeStep step, long status, co
 static void
 judge_missing(const HfProviderConfig *config, HfCall *call, const Asked *asked)
 {
-	if (!is_first(asked) || age(call) >= (int64_t) config->search_delay)
+	if (!is_first(asked) || call->given_up_for >= (int64_t) config->search_delay + hf_config.lease)
 		hf_answer_set(call, HF_DECLINED, NULL, "never_made");
 	else
 		hf_answer_set(call, HF_RETRY, NULL, "not found");

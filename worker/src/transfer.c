@@ -9,8 +9,10 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define WAITS_MAX 96
+#define WAITS_MAX	 96
+#define CONNECT_MOST 5000L /* milliseconds */
 
 typedef struct Transfer
 {
@@ -19,6 +21,57 @@ typedef struct Transfer
 } Transfer;
 
 static CURLM *multi;
+
+/* Is this a URL of one of two schemes with a host, without user and query? */
+bool
+hf_transfer_is_url(const char *url, const char *scheme, const char *other)
+{
+	CURLU *parsed = curl_url();
+	char *its = NULL, *host = NULL, *user = NULL;
+	bool good = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+		curl_url_get(parsed, CURLUPART_SCHEME, &its, 0) == CURLUE_OK &&
+		curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+		curl_url_get(parsed, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
+		(strcmp(its, scheme) == 0 || strcmp(its, other) == 0) && strpbrk(url, "?# ") == NULL;
+
+	curl_free(its);
+	curl_free(host);
+	curl_free(user);
+	curl_url_cleanup(parsed);
+	return good;
+}
+
+/*
+ * Makes a handle one of HTTP: nothing else is spoken, certificates are verified, redirections are
+ * not followed.  Headers and body are the caller's until it has ended.  False if there is no
+ * memory.
+ */
+bool
+hf_transfer_set_http(CURL *easy, const HfRequest *request)
+{
+	long timeout = (long) request->timeout;
+
+	HF_TRANSFER_SET(easy, CURLOPT_URL, request->url);
+	HF_TRANSFER_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	HF_TRANSFER_SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	HF_TRANSFER_SET(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	HF_TRANSFER_SET(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Nobody waits for a name server when the time is over. */
+	HF_TRANSFER_SET(easy, CURLOPT_QUICK_EXIT, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_USERAGENT, request->agent);
+	HF_TRANSFER_SET(easy, CURLOPT_TIMEOUT_MS, timeout);
+	HF_TRANSFER_SET(easy, CURLOPT_CONNECTTIMEOUT_MS,
+					timeout < CONNECT_MOST ? timeout : CONNECT_MOST);
+	HF_TRANSFER_SET(easy, CURLOPT_WRITEFUNCTION, request->take);
+	HF_TRANSFER_SET(easy, CURLOPT_WRITEDATA, request->context);
+	HF_TRANSFER_SET(easy, CURLOPT_HTTPHEADER, request->headers);
+	if (request->body == NULL)
+		return true;
+	HF_TRANSFER_SET(easy, CURLOPT_POSTFIELDS, request->body);
+	HF_TRANSFER_SET(easy, CURLOPT_POSTFIELDSIZE, (long) strlen(request->body));
+	return true;
+}
 
 /* Begins, in the process that is going to transfer; false if there is no memory. */
 bool

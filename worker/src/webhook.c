@@ -6,9 +6,10 @@
  * comes of it, good or bad, is what the job results in: shop.record_deliveries() decides whether
  * and when the next attempt is made.
  *
- * Only so many attempts are made at a time at one host.  Those beyond wait, as long as the host is
- * quick; once an attempt there has taken SLOW, they are put off, so that a host that hangs holds
- * no more than its share, and the others go on.
+ * Only so many attempts are made at a time at one host, and for one merchant, who may have many
+ * names for one host.  Those beyond wait, as long as these are quick; once one of them has taken
+ * SLOW, those that wait for it are put off, so that a host that hangs holds no more than its share,
+ * which is one as long as its endpoint fails, and the others go on.
  *
  * Invariants: a URL is a stranger's.  No address of one's own network is connected to unless the
  * settings allow it, whatever name, notation or answer of the name server leads there: the address
@@ -25,8 +26,6 @@
 #include "signature.h"
 #include "transfer.h"
 
-#include <curl/curl.h>
-
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,13 +33,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_MAX	 65536
-#define EXCERPT_MAX	 200
-#define CONNECT_MOST 5000L /* milliseconds, as all times */
-#define SLOW		 1000
-#define MARGIN		 5000
+#define ANSWER_MAX	65536
+#define EXCERPT_MAX 200
+#define SLOW		1000 /* milliseconds, as all times */
+#define MARGIN		5000
+#define HIDDEN		"it has no address that may be called"
 
-/* What becomes of a job: it is under way, or waits until its host has room. */
+/* What becomes of a job: it is under way, or waits until there is room. */
 typedef struct Attempt
 {
 	struct Attempt *next, *previous;
@@ -52,13 +51,14 @@ typedef struct Attempt
 	size_t length;	 /* of the answer */
 	size_t kept;
 	char excerpt[EXCERPT_MAX + 1];
+	const char *merchant; /* of the job */
 	char host[256];
+	unsigned share; /* how many of its host and merchant may be under way when it begins */
 } Attempt;
 
 static Attempt *attempts, *last; /* in order of their jobs */
-static unsigned host_most;
-
-static void begin_next(const char *host);
+static unsigned share;			 /* how many attempts at a time one host, or merchant, gets */
+static bool may_begin;			 /* one that waits: there is one more, or there is more room */
 
 static const char *
 detail(const Attempt *attempt, const char *name)
@@ -94,6 +94,7 @@ free_attempt(Attempt *attempt)
 	curl_easy_cleanup(attempt->easy);
 	curl_slist_free_all(attempt->headers);
 	free(attempt);
+	may_begin = true;
 }
 
 /* How an answer begins, as text; NULL if there is none. */
@@ -121,10 +122,8 @@ static void
 end_attempt(Attempt *attempt, long status, long retry_after, const char *error)
 {
 	HfJob *job = attempt->job;
-	char host[sizeof(attempt->host)];
 	json_t *result = json_object();
 
-	memcpy(host, attempt->host, sizeof(host));
 	if (status > 0)
 		json_object_set_new(result, "status", json_integer(status));
 	json_object_set_new(result, "duration", json_integer(hf_clock() - attempt->began_at));
@@ -136,7 +135,6 @@ end_attempt(Attempt *attempt, long status, long retry_after, const char *error)
 		json_object_set_new(result, "retry_after", json_integer(retry_after));
 	free_attempt(attempt);
 	hf_job_end(job, HF_JOB_DONE, NULL, result);
-	begin_next(host);
 }
 
 /* Puts an attempt off: it does not count. */
@@ -149,16 +147,34 @@ put_off(Attempt *attempt)
 	hf_job_end(job, HF_JOB_DONE, NULL, json_pack("{s:b}", "busy", 1));
 }
 
-/* Puts off what waits for a host. */
+/* Are these two of one share? */
+static bool
+is_alike(const Attempt *one, const Attempt *other)
+{
+	return strcmp(one->host, other->host) == 0 || strcmp(one->merchant, other->merchant) == 0;
+}
+
+/* Is there room for an attempt that waits? */
+static bool
+has_room(const Attempt *waiting)
+{
+	unsigned n = 0;
+
+	for (const Attempt *attempt = attempts; attempt != NULL; attempt = attempt->next)
+		n += attempt->easy != NULL && is_alike(attempt, waiting);
+	return n < waiting->share;
+}
+
+/* Puts off what waits for this one. */
 static void
-put_off_host(const char *host)
+put_off_alike(const Attempt *slow)
 {
 	Attempt *next;
 
 	for (Attempt *attempt = attempts; attempt != NULL; attempt = next)
 	{
 		next = attempt->next;
-		if (attempt->easy == NULL && strcmp(attempt->host, host) == 0)
+		if (attempt->easy == NULL && is_alike(attempt, slow) && !has_room(attempt))
 			put_off(attempt);
 	}
 }
@@ -200,8 +216,16 @@ look(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 
 	(void) a, (void) b, (void) c, (void) d;
 	if (hf_clock() - attempt->began_at > SLOW)
-		put_off_host(attempt->host);
+		put_off_alike(attempt);
 	return 0;
+}
+
+/* Which names are known in this network is nobody's business. */
+static bool
+is_hidden(const Attempt *attempt, CURLcode result)
+{
+	return attempt->is_private ||
+		(result == CURLE_COULDNT_RESOLVE_HOST && !hf_config.webhook_private);
 }
 
 /* The attempt has ended: what the status says counts, even if the answer has no end. */
@@ -218,8 +242,7 @@ ended(void *context, CURL *easy, CURLcode result)
 	curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (result != CURLE_OK && !is_cut)
 		end_attempt(attempt, status, 0,
-					attempt->is_private ? "its address is private, and not to be called"
-										: curl_easy_strerror(result));
+					is_hidden(attempt, result) ? HIDDEN : curl_easy_strerror(result));
 	else if (status >= 200 && status < 300)
 		end_attempt(attempt, status, 0, NULL);
 	else
@@ -274,44 +297,28 @@ add_headers(Attempt *attempt)
 		add_header(attempt, "Webhook-Signature", signatures);
 }
 
-#define SET(option, value)                                                  \
-	do                                                                      \
-	{                                                                       \
-		if (curl_easy_setopt(attempt->easy, (option), (value)) != CURLE_OK) \
-			return false;                                                   \
-	} while (0)
-
 static bool
 set_options(Attempt *attempt)
 {
-	long timeout = (long) hf_config.webhook_timeout;
+	CURL *easy = attempt->easy;
+	const HfRequest request = {.url = detail(attempt, "url"),
+							   .agent = "Holdfast-Webhooks",
+							   .headers = attempt->headers,
+							   .body = detail(attempt, "body"),
+							   .timeout = hf_config.webhook_timeout,
+							   .take = take_piece,
+							   .context = attempt};
 
-	SET(CURLOPT_URL, detail(attempt, "url"));
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	/* Nobody waits for a name server when the time is over. */
-	SET(CURLOPT_QUICK_EXIT, 1L);
-	SET(CURLOPT_USERAGENT, "Holdfast-Webhooks");
-	SET(CURLOPT_TIMEOUT_MS, timeout);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, timeout < CONNECT_MOST ? timeout : CONNECT_MOST);
+	HF_TRANSFER_SET(easy, CURLOPT_PROXY, "");
 	/* An address is looked at when a socket is made: no connection is one that others have made. */
-	SET(CURLOPT_FRESH_CONNECT, 1L);
-	SET(CURLOPT_FORBID_REUSE, 1L);
-	SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	SET(CURLOPT_OPENSOCKETDATA, attempt);
-	SET(CURLOPT_NOPROGRESS, 0L);
-	SET(CURLOPT_XFERINFOFUNCTION, look);
-	SET(CURLOPT_XFERINFODATA, attempt);
-	SET(CURLOPT_WRITEFUNCTION, take_piece);
-	SET(CURLOPT_WRITEDATA, attempt);
-	SET(CURLOPT_HTTPHEADER, attempt->headers);
-	SET(CURLOPT_POSTFIELDSIZE, (long) strlen(detail(attempt, "body")));
-	SET(CURLOPT_POSTFIELDS, detail(attempt, "body"));
-	return true;
+	HF_TRANSFER_SET(easy, CURLOPT_FRESH_CONNECT, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_FORBID_REUSE, 1L);
+	HF_TRANSFER_SET(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	HF_TRANSFER_SET(easy, CURLOPT_OPENSOCKETDATA, attempt);
+	HF_TRANSFER_SET(easy, CURLOPT_NOPROGRESS, 0L);
+	HF_TRANSFER_SET(easy, CURLOPT_XFERINFOFUNCTION, look);
+	HF_TRANSFER_SET(easy, CURLOPT_XFERINFODATA, attempt);
+	return hf_transfer_set_http(easy, &request);
 }
 
 /* Begins an attempt whose turn it is. */
@@ -325,32 +332,37 @@ begin(Attempt *attempt)
 		end_attempt(attempt, 0, 0, "it could not be sent");
 }
 
-/* How many attempts are under way at a host. */
-static unsigned
-count(const char *host)
-{
-	unsigned n = 0;
-
-	for (const Attempt *attempt = attempts; attempt != NULL; attempt = attempt->next)
-		n += attempt->easy != NULL && strcmp(attempt->host, host) == 0;
-	return n;
-}
-
-/* Begins what waits longest for a host that has room again. */
+/* Begins what there is room for, those first that wait longest. */
 static void
-begin_next(const char *host)
+step(int64_t now)
 {
-	for (Attempt *attempt = attempts; attempt != NULL; attempt = attempt->next)
-		if (attempt->easy == NULL && strcmp(attempt->host, host) == 0)
-		{
-			/* Late is worse than put off: its time might be over in the middle. */
-			if (attempt->job->until - hf_clock() < (int64_t) hf_config.webhook_timeout)
-				put_off_host(host);
-			else if (count(host) < host_most)
-				begin(attempt);
-			return;
-		}
+	Attempt *next;
+
+	if (!may_begin)
+		return;
+	may_begin = false;
+	for (Attempt *attempt = attempts; attempt != NULL; attempt = next)
+	{
+		next = attempt->next;
+		if (attempt->easy != NULL)
+			continue;
+		/* Late is worse than put off: its time might be over in the middle. */
+		if (attempt->job->until - now < (int64_t) hf_config.webhook_timeout)
+			put_off(attempt);
+		else if (has_room(attempt))
+			begin(attempt);
+	}
 }
+
+static int64_t
+deadline(bool database_is_ready)
+{
+	(void) database_is_ready;
+	return may_begin ? 0 : HF_NEVER;
+}
+
+/* It comes after the jobs, who may give some up in their turn. */
+const HfPart hf_webhook_part = {.step = step, .deadline = deadline};
 
 /* Notes the host of a URL; none that cannot be read. */
 static void
@@ -378,11 +390,15 @@ start(HfJob *job)
 		return;
 	}
 	attempt->job = job;
+	attempt->merchant = json_string_value(json_object_get(job->payload, "merchant_id"));
+	if (attempt->merchant == NULL)
+		attempt->merchant = "";
 	read_host(attempt);
+	/* Who has answered nothing good lately may hang again. */
+	attempt->share = json_is_true(json_object_get(job->details, "failing")) ? 1 : share;
 	job->work = attempt;
 	link_attempt(attempt);
-	if (count(attempt->host) < host_most)
-		begin(attempt);
+	may_begin = true;
 }
 
 static void
@@ -412,7 +428,7 @@ hf_webhook_load(char *error, size_t room)
 	(void) room;
 	kind.most = hf_config.webhook_jobs;
 	kind.timeout = 2 * hf_config.webhook_timeout + MARGIN;
-	host_most = hf_config.webhook_jobs < 4 ? 1 : hf_config.webhook_jobs / 4;
+	share = hf_config.webhook_jobs < 4 ? 1 : hf_config.webhook_jobs / 4;
 	hf_job_add(&kind);
 	return true;
 }

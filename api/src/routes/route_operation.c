@@ -56,11 +56,12 @@ reply_ready(HfRequest *request, const HfRow *row)
 	bool ready = row != NULL && lane_is_up(HF_PG_READ) && lane_is_up(HF_PG_WRITE);
 	json_t *shop =
 		row != NULL ? json_loadb(row->body.data, row->body.length, 0, NULL) : json_null();
-	json_t *all = json_pack("{s:b, s:{s:o, s:o, s:o, s:o}, s:s, s:s, s:o}", "ready", ready,
-							"database", "read", lane_state(HF_PG_READ), "write",
-							lane_state(HF_PG_WRITE), "slow", lane_state(HF_PG_SLOW), "purchase",
-							lane_state(HF_PG_PURCHASE), "redis", hf_redis_is_up() ? "up" : "down",
-							"cache", hf_cache_is_on() ? "on" : "off", "shop", shop);
+	json_t *all =
+		json_pack("{s:b, s:{s:o, s:o, s:o, s:o, s:o}, s:s, s:s, s:o}", "ready", ready, "database",
+				  "read", lane_state(HF_PG_READ), "write", lane_state(HF_PG_WRITE), "slow",
+				  lane_state(HF_PG_SLOW), "purchase", lane_state(HF_PG_PURCHASE), "live",
+				  lane_state(HF_PG_LIVE), "redis", hf_redis_is_up() ? "up" : "down", "cache",
+				  hf_cache_is_on() ? "on" : "off", "shop", shop);
 	char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	HfText body = hf_text(text);
 
@@ -194,7 +195,7 @@ hf_route_page(HfRequest *request)
 		hf_reply_problem(request, HF_PROBLEM_NOT_FOUND, NULL, NULL);
 		return;
 	}
-	strcpy(request->reply.etag, page->etag);
+	snprintf(request->reply.etag, sizeof(request->reply.etag), "%s", page->etag);
 	hf_reply_packed(request, 200, &page->plain, &page->gzip);
 	if (request->reply.status == 200)
 		request->reply.type = page->type;

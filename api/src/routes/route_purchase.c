@@ -65,8 +65,8 @@ judge(void *arg, const HfLive *live)
 		expired =
 			hf_ticket_check(&purchase.ticket, request->account, purchase.sale) != HF_TICKET_BAD;
 		if (expired)
-			hf_purchase(request, purchase.sale, &purchase.key,
-						live->state == HF_LIVE_OPEN ? -purchase.quantity : purchase.quantity);
+			hf_purchase(request, purchase.sale, &purchase.key, -purchase.quantity,
+						hf_live_sqlstate(live->state));
 		else if (live->state == HF_LIVE_OPEN)
 			hf_reply_problem(request, HF_PROBLEM_INVALID_TICKET, "/ticket", NULL);
 		else
@@ -95,7 +95,7 @@ hf_route_sale_purchase(HfRequest *request)
 	if (refusal != NULL && hf_problem_loaded())
 		hf_reply_refusal(request, hf_problem_of_sqlstate(refusal), NULL, NULL);
 	else if (hf_ticket_check(&purchase.ticket, request->account, purchase.sale) == HF_TICKET_GOOD)
-		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity);
+		hf_purchase(request, purchase.sale, &purchase.key, purchase.quantity, NULL);
 	else
 	{
 		hf_request_hold(request);

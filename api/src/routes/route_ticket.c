@@ -75,15 +75,14 @@ static void
 told(void *arg, const HfLive *live)
 {
 	HfRequest *request = arg;
-	const char *refusal = live != NULL ? refusal_of(live) : NULL;
+	bool is_known = live != NULL && hf_problem_loaded();
+	const char *refusal = is_known ? refusal_of(live) : NULL;
 
 	if (!hf_request_is_open(request))
 		;
-	else if (live == NULL || !hf_problem_loaded())
-		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
 	else if (refusal != NULL)
 		hf_reply_refusal(request, hf_problem_of_sqlstate(refusal), NULL, NULL);
-	else if (hf_ticket_issue(live, request->account, drawn, request))
+	else if (is_known && hf_ticket_issue(live, request->account, drawn, request))
 		return;
 	else
 		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);

@@ -38,7 +38,7 @@ def note(text):
     print("#", text, flush=True)
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=30.0):
     """Waits until it is true; the seconds that took, or None."""
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:
@@ -60,7 +60,7 @@ class Client:
         self.port = port
         self.socket = None
 
-    def get(self, path, timeout=20.0):
+    def get(self, path, timeout=60.0):
         """The body of an answer, in words."""
         if self.socket is None:
             self.socket = socket.create_connection(("127.0.0.1", self.port))
@@ -227,7 +227,7 @@ domain * {{
         words = self.get("/stats")
         return {words[i]: int(words[i + 1]) for i in range(0, len(words), 2)}
 
-    def get(self, path, timeout=20.0):
+    def get(self, path, timeout=60.0):
         client = Client(self.port)
         try:
             return client.get(path, timeout)

@@ -60,7 +60,7 @@ def attack(luck, address, texts):
     came = b""
     client = socket.socket()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.settimeout(5)
+    client.settimeout(60)
     client.connect(address)
     try:
         if luck.random() < 0.2:
@@ -133,9 +133,10 @@ def main():
     with open(os.environ["HF_FRAME_LOG"], encoding="utf-8") as log:
         said = log.read()
     claims.append(("the worker is the one that began", said.count("started") == 1))
-    time.sleep(5)
     pid = re.findall(r"worker 1 started .*pid#([0-9]+)", said)[-1]
-    descriptors = os.listdir(f"/proc/{pid}/fd") if os.access(f"/proc/{pid}/fd", os.R_OK) else []
+    end = time.monotonic() + 60
+    while len(descriptors := os.listdir(f"/proc/{pid}/fd") if os.access(f"/proc/{pid}/fd", os.R_OK) else []) >= 40 and time.monotonic() < end:
+        time.sleep(0.1)
     claims.append(("no connection is left", len(descriptors) < 40))
     wire = Wire(address)
     probe(wire)

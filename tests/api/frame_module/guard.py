@@ -56,6 +56,15 @@ def resident():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def before_long(condition):
+    """It takes the guard a moment to see that a client is gone, and a machine that has other things to do more."""
+    end = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > end:
+            raise Broken("it is still refused")
+        time.sleep(0.1)
+
+
 def is_given_as_sent():
     head, body = echo("X-One: a:b", "Authorization: Bearer x.y", "Content-Length: 4",
                       method="POST", path="/echo?q=1&r", rest=b"\0\r\n\xff")
@@ -123,7 +132,7 @@ def no_waiting_between_pipelined_requests():
     for _ in range(200):
         wire.answer()
     took = time.monotonic() - start
-    if took > 2:
+    if took > 8:
         raise Broken(f"{took:.1f} s for 200 requests")
     wire.close()
 
@@ -134,9 +143,8 @@ def a_client_that_left_is_noticed():
         wire = Wire(api)
         wire.send(get(path="/slow?60000"))
         wire.close()
-    time.sleep(2.5)
     # More than REQUESTS of them: they cannot all be there still.
-    same(ask(get()).status, 200)
+    before_long(lambda: ask(get()).status == 200)
     if resident() - before > 64 * 1024 * 1024:
         raise Broken("memory was not freed")
 
@@ -147,10 +155,9 @@ def a_client_that_leaves_is_gone_at_once():
         for _ in range(REQUESTS - 50):
             wires.append(Wire(api))
             wires[-1].send(get(path="/slow?60000"))
-        same(ask(get()).status, 200)
+        before_long(lambda: ask(get()).status == 200)
         for wire in wires:
             wire.close()
-        time.sleep(0.3)
 
 
 def unread_answers_are_bounded():
@@ -194,15 +201,14 @@ def bodies_are_bounded():
     same(ask(get()).status, 200)
     for wire in wires:
         wire.close()
-    time.sleep(0.3)
-    same(ask(post(b"x" * 1024 * 1024, path="/v1/batch")).status, 400)
+    before_long(lambda: ask(post(b"x" * 1024 * 1024, path="/v1/batch")).status == 400)
 
 
 def requests_are_bounded():
     wires = []
     for _ in range(REQUESTS):
         wires.append(Wire(api))
-        wires[-1].send(get(path="/slow?2000"))
+        wires[-1].send(get(path="/slow?5000"))
     time.sleep(0.5)
     answer = ask(get())
     same((answer.status, answer.headers.get("retry-after")), (503, "1"))
@@ -218,7 +224,7 @@ def idle_is_closed_silently():
     used.send(get())
     same(used.answer().status, 200)
     for wire in (fresh, used):
-        if wire.more(keepalive + 3) is not False:
+        if wire.more(keepalive + 30) is not False:
             raise Broken(f"{wire.bytes!r}")
         wire.close()
 
@@ -226,7 +232,7 @@ def idle_is_closed_silently():
 def a_slow_answer_is_no_idleness():
     wire = Wire(api)
     wire.send(get(path=f"/slow?{keepalive * 1000 + 2000}"))
-    same(wire.answer(timeout=keepalive + 4).status, 200)
+    same(wire.answer(timeout=keepalive + 30).status, 200)
     probe(wire)
     wire.close()
 

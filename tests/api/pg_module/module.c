@@ -283,7 +283,7 @@ find(const char *name, const char *const *names, size_t n)
 static int
 find_lane(const char *name)
 {
-	static const char *const names[HF_PG_LANES] = {"read", "write", "slow", "purchase"};
+	static const char *const names[HF_PG_LANES] = {"read", "write", "slow", "purchase", "live"};
 
 	return name != NULL ? find(name, names, HF_PG_LANES) : -1;
 }
@@ -363,16 +363,17 @@ answer_state(struct http_request *http)
 
 	for (int lane = 0; lane < HF_PG_LANES; lane++)
 		hf_pg_state((HfPgLane) lane, &state[lane]);
-	snprintf(text, sizeof(text),
-			 "{\"accepted\":%lu,\"answered\":%lu,\"twice\":%lu,\"rows\":%lu,\"refused\":%lu,"
-			 "\"lost\":%lu,\"full\":%lu,\"left\":%u,\"stall\":%lu,\"memory\":%zu,"
-			 "\"up\":[%u,%u,%u,%u],\"waiting\":[%u,%u,%u,%u],\"statements\":%lu,\"batches\":%lu,"
-			 "\"lost_counted\":%lu,\"reconnects\":%lu}",
-			 accepted, answered, twice, ends[HF_PG_ROWS], ends[HF_PG_REFUSED], ends[HF_PG_LOST],
-			 full, flood.left, stall, memory.uordblks, state[0].up, state[1].up, state[2].up,
-			 state[3].up, state[0].waiting, state[1].waiting, state[2].waiting, state[3].waiting,
-			 metrics[HF_METRIC_PG_STATEMENTS], metrics[HF_METRIC_PG_BATCHES],
-			 metrics[HF_METRIC_PG_LOST], metrics[HF_METRIC_PG_RECONNECTS]);
+	snprintf(
+		text, sizeof(text),
+		"{\"accepted\":%lu,\"answered\":%lu,\"twice\":%lu,\"rows\":%lu,\"refused\":%lu,"
+		"\"lost\":%lu,\"full\":%lu,\"left\":%u,\"stall\":%lu,\"memory\":%zu,"
+		"\"up\":[%u,%u,%u,%u,%u],\"waiting\":[%u,%u,%u,%u,%u],\"statements\":%lu,\"batches\":%lu,"
+		"\"lost_counted\":%lu,\"reconnects\":%lu}",
+		accepted, answered, twice, ends[HF_PG_ROWS], ends[HF_PG_REFUSED], ends[HF_PG_LOST], full,
+		flood.left, stall, memory.uordblks, state[0].up, state[1].up, state[2].up, state[3].up,
+		state[4].up, state[0].waiting, state[1].waiting, state[2].waiting, state[3].waiting,
+		state[4].waiting, metrics[HF_METRIC_PG_STATEMENTS], metrics[HF_METRIC_PG_BATCHES],
+		metrics[HF_METRIC_PG_LOST], metrics[HF_METRIC_PG_RECONNECTS]);
 	stall = 0;
 	return answer_text(http, 200, text);
 }

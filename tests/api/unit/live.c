@@ -339,6 +339,7 @@ static void
 test_failure(void)
 {
 	unsigned runs;
+	int taken;
 
 	sold_out();
 	pass(3000, true);
@@ -389,6 +390,26 @@ test_failure(void)
 	check(buyers_runs == 1, "they were read %u times", buyers_runs);
 	claim("with too many buyers nobody is refused, and they are not asked for all the time");
 	world.many = false;
+	pass(6000, true);
+
+	sold_out();
+	world.crowd = true;
+	for (int i = 0; i < 3; i++)
+	{
+		hf_live_sold_out(SALE);
+		is_refused(OTHER, "none");
+		answer_all();
+	}
+	for (taken = 0; strcmp(refusal(OTHER), "none") == 0 && taken < 100; taken++)
+		pass(1, true);
+	check(taken >= 3, "all were taken in within %d ms", taken);
+	is_refused(OTHER, "HS403");
+	is_refused(FIRST, "none");
+	is_refused(FIRST + CROWD - 1, "none");
+	is_refused(FIRST + CROWD, "HS403");
+	is_refused(BUYER, "none");
+	claim("a crowd of buyers is taken in a slice at a time, all of them before anybody is refused");
+	world.crowd = false;
 	pass(6000, true);
 
 	pass(3000, true);

@@ -13,6 +13,8 @@
 
 #define SALE   7
 #define BUYERS 64
+#define FIRST  1000000
+#define CROWD  70000
 
 /* The sale, as the database has it. Times are those of the clock. */
 typedef struct World
@@ -23,6 +25,7 @@ typedef struct World
 	uint64_t due[BUYERS];	 /* when what an account holds falls due; 0: nothing */
 	uint64_t bought[BUYERS]; /* when; 0: never */
 	bool many;				 /* buyers, too many to be told */
+	bool crowd;				 /* CROWD buyers besides, with the numbers after FIRST */
 } World;
 
 extern World world;

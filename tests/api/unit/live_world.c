@@ -24,6 +24,7 @@ typedef struct Statement
 	bool ran;
 	bool is_sale;
 	char body[BODY];
+	const char *text; /* the body, or that of the crowd */
 } Statement;
 
 World world;
@@ -51,6 +52,37 @@ hf_loop_every(unsigned milliseconds, void (*callback)(void))
 {
 	check(milliseconds == 100 && tick == NULL, "another timer");
 	tick = callback;
+}
+
+/* What is to be called later. */
+static struct
+{
+	uint64_t at;
+	void (*callback)(void *);
+	void *arg;
+} later[QUEUE];
+static unsigned laters;
+
+void
+hf_loop_after(unsigned milliseconds, void (*callback)(void *), void *arg)
+{
+	check(laters < QUEUE, "too much is to be called later");
+	later[laters].at = at + milliseconds;
+	later[laters].callback = callback;
+	later[laters++].arg = arg;
+}
+
+static void
+call_later(void)
+{
+	unsigned n = laters;
+
+	laters = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (later[i].at > at)
+			later[laters++] = later[i];
+		else
+			later[i].callback(later[i].arg);
 }
 
 void
@@ -140,6 +172,7 @@ hf_pg_send(HfPgLane lane, int statement, const HfText *values, int n, HfPgDone d
 		return false;
 	sent = calloc(1, sizeof(*sent));
 	sent->statement = statement;
+	sent->text = sent->body;
 	sent->done = done;
 	sent->arg = arg;
 	for (int i = 0; i < n; i++)
@@ -155,9 +188,9 @@ hf_pg_value(const HfPgAnswer *answer, int row, int column)
 	const Statement *of = answer->result;
 
 	check(row == 0 && column == 4, "another value is asked for");
-	if (of == NULL || of->body[0] == '\0')
+	if (of == NULL || of->text[0] == '\0')
 		return (HfText){NULL, 0};
-	return (HfText){of->body, strlen(of->body)};
+	return (HfText){of->text, strlen(of->text)};
 }
 
 static int64_t
@@ -204,6 +237,18 @@ run_live(Statement *run)
 			 (long long) (ends - at), due);
 }
 
+static const char *
+with_crowd(const char *body)
+{
+	static char text[CROWD * 9 + BODY];
+	size_t used = (size_t) sprintf(text, "%.*s", (int) strlen(body) - 1, body);
+
+	for (int i = 0; i < CROWD; i++)
+		used += (size_t) sprintf(text + used, "%s%d", used > 1 ? "," : "", FIRST + i);
+	strcpy(text + used, "]");
+	return text;
+}
+
 static void
 run_buyers(Statement *run)
 {
@@ -217,6 +262,8 @@ run_buyers(Statement *run)
 		if (world.bought[i] != 0)
 			used += (size_t) sprintf(run->body + used, "%s%d", used > 1 ? "," : "", i);
 	strcpy(run->body + used, "]");
+	if (world.crowd)
+		run->text = with_crowd(run->body);
 }
 
 static void
@@ -349,6 +396,7 @@ pass(uint64_t milliseconds, bool answered)
 	for (; milliseconds > 0; milliseconds--)
 	{
 		at++;
+		call_later();
 		if (at >= ticks_at + 100)
 		{
 			ticks_at = at;

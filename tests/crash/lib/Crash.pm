@@ -179,7 +179,7 @@ sub reaper_pid
 # What Redis answers to a command, as redis-cli prints it; '' if it does not answer within 10 s.
 sub redis
 {
-	my ($status, $text) = run_command('timeout', 10, 'redis-cli', '-s', $ENV{HF_REDIS}, @_);
+	my ($status, $text) = run_command('timeout', 60, 'redis-cli', '-s', $ENV{HF_REDIS}, @_);
 	return $status ? '' : $text;
 }
 
