@@ -148,6 +148,21 @@ keep_reply(Exchange *exchange, const char *data, size_t size)
 	exchange->reply[used] = '\0';
 }
 
+/* Overwrites addresses, which replies like to quote: reasons are shown to more than may know them. */
+static void
+hide_addresses(char *text)
+{
+	static const char *const bounds = " <>()\"',;:";
+
+	for (char *at = text; (at = strchr(at, '@')) != NULL;)
+	{
+		while (at > text && strchr(bounds, at[-1]) == NULL)
+			at--;
+		for (; *at != '\0' && strchr(bounds, *at) == NULL; at++)
+			*at = '*';
+	}
+}
+
 /* Reads nothing more: whoever waits for an answer learns at once that there is none. */
 static void
 stop_listening(const HfSmtp *smtp)
@@ -342,6 +357,7 @@ hf_smtp_send(HfSmtp *smtp, const HfEnvelope *envelope, char *reason)
 	else if (*words == '\0')
 		words = curl_easy_strerror(result);
 	snprintf(reason, HF_SMTP_REASON_MAX, "%s", words);
+	hide_addresses(reason);
 	if (result != CURLE_OK)
 		hang_up(smtp);
 	return judge(&exchange, result);
