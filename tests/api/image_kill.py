@@ -11,8 +11,8 @@ import random
 import signal
 import time
 
-from api import Tap, product, psql, register, within, workers
-from pictures import convert, png, send
+from api import Tap, product, psql, register, within
+from pictures import convert, png, programs, send
 from worker import Worker
 
 ROUNDS = int(os.environ.get("HF_ROUNDS", 50))
@@ -26,11 +26,6 @@ worker = Worker(image_source=UPLOADS, image_directory=MEDIA, image_jobs="2", lea
 begun, sent, died = time.monotonic(), [], 0
 
 
-def programs():
-    """The processes of the image program."""
-    return [pid for process in worker.children() for pid in workers(process)]
-
-
 for number in range(ROUNDS):
     if number % 6 == 0:
         thing = product(mark)["id"]
@@ -41,7 +36,7 @@ for number in range(ROUNDS):
         if number % 6 == 0:
             worker.start()
     else:
-        for pid in programs()[:random.choice((1, 1, 9))]:
+        for pid in programs(worker)[:random.choice((1, 1, 9))]:
             died += 1
             os.kill(pid, random.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)))
 print(f"# {ROUNDS} rounds in {time.monotonic() - begun:.1f} s; {died} programs killed", flush=True)
@@ -58,7 +53,7 @@ for name in sizes:
         if hashlib.sha256(file.read()).hexdigest() != name[3:67]:
             wrong.append(name)
 t.ok(sizes and not wrong, f"each of {len(sizes)} files is whole", wrong)
-t.ok(within(60, lambda: len(programs()) <= 6), "no more programs are left than there may be", programs())
+t.ok(within(60, lambda: len(programs(worker)) <= 6), "no more programs are left than there may be", programs(worker))
 
 
 def files():
@@ -71,7 +66,7 @@ for name in files():
 psql("SELECT shop.enqueue('image_sweep', '{\"step\": 0}')")
 t.ok(within(60, lambda: psql("SELECT count(*) FROM shop.job WHERE kind = 'image_sweep'") == "0"), "a sweep comes to its end")
 t.equal(files(), sizes, "and leaves what is wanted, and nothing else")
-children = programs()
+children = programs(worker)
 worker.kill(whole=True)
 t.ok(within(60, lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}") and "image" in open(f"/proc/{pid}/comm").read()]),
      "image programs end with their worker", children)

@@ -6,7 +6,7 @@ import tempfile
 import time
 import zlib
 
-from api import within
+from api import within, workers
 
 RED, GREEN, BLUE, YELLOW = (230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 220, 20)
 TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
@@ -23,6 +23,11 @@ def path(ending):
 
 def vips(*words):
     subprocess.run(["vips", *map(str, words)], check=True, capture_output=True)
+
+
+def programs(worker):
+    """The processes of the image program."""
+    return [pid for process in worker.children() for pid in workers(process)]
 
 
 def chunk(kind, data):
