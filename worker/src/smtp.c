@@ -148,7 +148,7 @@ keep_reply(Exchange *exchange, const char *data, size_t size)
 	exchange->reply[used] = '\0';
 }
 
-/* Overwrites addresses, which replies like to quote: reasons are shown to more than may know them. */
+/* Overwrites addresses, which replies like to quote: reasons are shown to more people. */
 static void
 hide_addresses(char *text)
 {
