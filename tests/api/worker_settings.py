@@ -84,14 +84,14 @@ with tempfile.TemporaryDirectory() as home:
             ("a provider that is simulated twice", good + "simulated = on\nprovider.simulated.url = http://x/\n", "simulated must be off")):
         code, said = check(text)
         t.ok(code == 1 and message in said, f"refused: {claim}", code, said)
-    for claim, text, mode, message in (("that everybody may read", "sk\n", 0o644, "others than user and group"), ("that is empty", "", 0o640, "empty"), ("with an empty line", "\n", 0o640, "empty"),
+    for claim, text, mode, message in (("that everybody may read", "the-secret\n", 0o644, "others than user and group"), ("that is empty", "", 0o640, "empty"), ("with an empty line", "\n", 0o640, "empty"),
                                        ("that is too long", "x" * 2000, 0o640, "too long"), ("with a line end inside a header", "a\rX-Evil: b\n", 0o640, None), ("with a blank", "a b\n", 0o640, "printable")):
         write(text, mode)
         code, said = check(bank(secret_file=secret))
         if message is None:
             t.ok(code == 0, f"a secret {claim} ends there", code, said)
         else:
-            t.ok(code == 1 and message in said and "sk" not in said, f"refused: a secret {claim}", code, said)
+            t.ok(code == 1 and message in said and "the-secret" not in said, f"refused: a secret {claim}", code, said)
     t.equal(subprocess.run([PROGRAM], capture_output=True).returncode, 2, "without a file it says how to use it")
     if os.getuid() == 0:
         code, said = check("database = dbname=x\nuser = root\n")
