@@ -62,6 +62,34 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION shop.check_image_result(json) IS 'Refuses what does not say what has become of a picture. Errors: HS015.';
 
+CREATE FUNCTION shop.decide_pictures(p_images bigint[], p_accounts bigint[], p_results jsonb[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    v_images bigint;
+    v_accounts bigint;
+BEGIN
+    PERFORM FROM shop.product AS p WHERE p.id IN (SELECT i.product_id FROM shop.image AS i WHERE i.id = ANY (p_images)) ORDER BY p.id FOR NO KEY UPDATE;
+    UPDATE shop.image AS i
+    SET state = CASE WHEN w.result ? 'reason' THEN 'refused' ELSE 'ready' END, sizes = coalesce(w.result -> 'sizes', '[]'),
+        reason = left(w.result ->> 'reason', 200)
+    FROM unnest(p_images, p_results) AS w (image, result)
+    WHERE i.id = w.image AND i.state = 'uploaded' AND i.original = w.result ->> 'original';
+    GET DIAGNOSTICS v_images = ROW_COUNT;
+
+    PERFORM FROM shop.account AS a WHERE a.id = ANY (p_accounts) ORDER BY a.id FOR NO KEY UPDATE;
+    UPDATE shop.account AS a
+    SET avatar = a.avatar || CASE WHEN w.result ? 'reason' THEN jsonb_build_object('state', 'refused', 'reason', left(w.result ->> 'reason', 200))
+                                  ELSE jsonb_build_object('state', 'ready', 'sizes', w.result -> 'sizes') END,
+        version = a.version + 1
+    FROM unnest(p_accounts, p_results) AS w (account, result)
+    WHERE a.id = w.account AND a.avatar ->> 'original' = w.result ->> 'original' AND a.avatar ->> 'state' = 'uploaded';
+    GET DIAGNOSTICS v_accounts = ROW_COUNT;
+    RETURN v_images + v_accounts;
+END $$;
+COMMENT ON FUNCTION shop.decide_pictures(bigint[], bigint[], jsonb[]) IS
+'Writes down what has become of pictures, each of an image or of an account, as finish_images() has it: it counts if that is still the picture, and it is not decided yet. Returns how many count.';
+
 CREATE FUNCTION shop.finish_images(p_lease uuid, p_ids uuid[], p_results json[]) RETURNS SETOF uuid
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -82,20 +110,7 @@ BEGIN
           WHERE p_lease IS NOT NULL AND j.id = ANY (p_ids) AND j.lease IS NOT DISTINCT FROM p_lease AND j.kind = 'image_uploaded'
           FOR UPDATE) AS j;
 
-    PERFORM FROM shop.product AS p WHERE p.id IN (SELECT i.product_id FROM shop.image AS i WHERE i.id = ANY (v_images)) ORDER BY p.id FOR NO KEY UPDATE;
-    UPDATE shop.image AS i
-    SET state = CASE WHEN w.result ? 'reason' THEN 'refused' ELSE 'ready' END, sizes = coalesce(w.result -> 'sizes', '[]'),
-        reason = left(w.result ->> 'reason', 200)
-    FROM unnest(v_images, v_results) AS w (image, result)
-    WHERE i.id = w.image AND i.state = 'uploaded' AND i.original = w.result ->> 'original';
-
-    PERFORM FROM shop.account AS a WHERE a.id = ANY (v_accounts) ORDER BY a.id FOR NO KEY UPDATE;
-    UPDATE shop.account AS a
-    SET avatar = a.avatar || CASE WHEN w.result ? 'reason' THEN jsonb_build_object('state', 'refused', 'reason', left(w.result ->> 'reason', 200))
-                                  ELSE jsonb_build_object('state', 'ready', 'sizes', w.result -> 'sizes') END,
-        version = a.version + 1
-    FROM unnest(v_accounts, v_results) AS w (account, result)
-    WHERE a.id = w.account AND a.avatar ->> 'original' = w.result ->> 'original' AND a.avatar ->> 'state' = 'uploaded';
+    PERFORM shop.decide_pictures(v_images, v_accounts, v_results);
     RETURN QUERY SELECT f.id FROM shop.finish_jobs(p_lease, v_ids) AS f (id);
 END $$;
 COMMENT ON FUNCTION shop.finish_images(uuid, uuid[], json[]) IS
@@ -104,23 +119,19 @@ COMMENT ON FUNCTION shop.finish_images(uuid, uuid[], json[]) IS
 CREATE FUNCTION shop.refuse_lost_pictures() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_reason CONSTANT text := 'it could not be worked on; upload it again';
     v_images bigint[];
     v_accounts bigint[];
+    v_results jsonb[];
 BEGIN
-    SELECT array_agg((d.payload ->> 'image_id')::bigint), array_agg((d.payload ->> 'account_id')::bigint) INTO v_images, v_accounts
+    SELECT array_agg(i.id), array_agg(a.id),
+           array_agg(jsonb_build_object('original', coalesce(i.original, a.avatar ->> 'original'), 'reason', 'it could not be worked on; upload it again'))
+    INTO v_images, v_accounts, v_results
     FROM shop.job_dead AS d
-    WHERE d.kind = 'image_uploaded' AND d.died_at < clock_timestamp() - interval '1 day'
+    LEFT JOIN shop.image AS i ON i.id = (d.payload ->> 'image_id')::bigint AND i.state = 'uploaded'
+    LEFT JOIN shop.account AS a ON a.id = (d.payload ->> 'account_id')::bigint AND a.avatar ->> 'state' = 'uploaded'
+    WHERE d.kind = 'image_uploaded' AND d.died_at < clock_timestamp() - interval '1 day' AND (i.id IS NOT NULL OR a.id IS NOT NULL)
       AND NOT EXISTS (SELECT FROM shop.job AS j WHERE j.kind = d.kind AND j.payload = d.payload);
-    SELECT array_agg(i.id) INTO v_images FROM shop.image AS i WHERE i.id = ANY (v_images) AND i.state = 'uploaded';
-    SELECT array_agg(a.id) INTO v_accounts FROM shop.account AS a WHERE a.id = ANY (v_accounts) AND a.avatar ->> 'state' = 'uploaded';
-
-    PERFORM FROM shop.product AS p WHERE p.id IN (SELECT i.product_id FROM shop.image AS i WHERE i.id = ANY (v_images)) ORDER BY p.id FOR NO KEY UPDATE;
-    UPDATE shop.image AS i SET state = 'refused', reason = v_reason WHERE i.id = ANY (v_images) AND i.state = 'uploaded';
-    PERFORM FROM shop.account AS a WHERE a.id = ANY (v_accounts) ORDER BY a.id FOR NO KEY UPDATE;
-    UPDATE shop.account AS a SET avatar = a.avatar || jsonb_build_object('state', 'refused', 'reason', v_reason), version = a.version + 1
-    WHERE a.id = ANY (v_accounts) AND a.avatar ->> 'state' = 'uploaded';
-    RETURN coalesce(cardinality(v_images), 0) + coalesce(cardinality(v_accounts), 0);
+    RETURN shop.decide_pictures(v_images, v_accounts, v_results);
 END $$;
 COMMENT ON FUNCTION shop.refuse_lost_pictures() IS
 'Refuses pictures that nobody will work on any more: their job has been a dead letter for a day, and no other is about them. For the clock. Returns how many those were.';
