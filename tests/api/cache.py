@@ -4,6 +4,7 @@
 # Claims of the application's read cache (api/src/cache*.c, near_cache.c, redis*.c): a small
 # application around it, cache_module/module.c, a real Redis, and a watched table whose changes the
 # extension's cache worker publishes. Runs under tools/with-stack, which it starts itself.
+import functools
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ if "HF_DATA" not in os.environ:
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "cache_module"))
 import harness  # noqa: E402
+import peace  # noqa: E402
 from harness import (TIMEOUT, PREFIX, Client, Database, Impostor, Load, Redis, Server, cache_worker,  # noqa: E402
                      equal, is_published, note, ok, percentile, redis_pid, redis_start, wait_for)
 
@@ -26,6 +28,7 @@ PATIENCE = 30  # seconds, on a machine that has other things to do
 TRIES = 6
 WATCH = "SELECT holdfast.watch('item', 'item:{id}', 'tag:shelf:{shelf}')"
 
+in_peace = functools.partial(peace.in_peace, ok, TRIES)
 database = None
 server = None
 fresh = iter(range(100, ITEMS))  # items that no test has asked for
@@ -53,15 +56,6 @@ def counted(what):
     what()
     after = server.stats()
     return {name: after[name] - before[name] for name in after}
-
-
-def in_peace(claim, act):
-    """Tests what lasts for moments: act() says whether it is good, and what it saw. A disturbed machine gets other tries; a fault is found by each."""
-    for _ in range(TRIES):
-        good, *seen = act()
-        if good:
-            break
-    ok(good, claim, *seen)
 
 
 def test_layers():

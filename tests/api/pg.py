@@ -3,6 +3,7 @@
 #
 # Claims of the application's database module (api/src/pg*.c), in a server of its own whose
 # requests are statements: pg_module/module.c. Runs under tools/with-stack, which it starts itself.
+import functools
 import http.client
 import json
 import os
@@ -14,6 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+
+sys.dont_write_bytecode = True
+import peace  # noqa: E402
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 SOURCES = ["loop.c", "pg.c", "pg_conninfo.c", "pg_connection.c", "pg_pipeline.c"]
@@ -48,6 +52,9 @@ def equal(got, wanted, claim):
     return ok(got == wanted, claim, f"got    {got!r}", f"wanted {wanted!r}")
 
 
+in_peace = functools.partial(peace.in_peace, ok, TRIES)
+
+
 def sql(text):
     run = subprocess.run(["psql", "-XAtqc", text], capture_output=True, text=True)
     if run.returncode != 0:
@@ -63,15 +70,6 @@ def wait_for(condition, seconds=30.0):
             return time.monotonic() - begin
         time.sleep(0.02)
     return None
-
-
-def in_peace(claim, act):
-    """Tests what lasts for moments: act() says whether it is good, and what it saw. A disturbed machine gets other tries."""
-    for _ in range(TRIES):
-        good, *seen = act()
-        if good:
-            break
-    ok(good, claim, *seen)
 
 
 class Api:
