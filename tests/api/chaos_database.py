@@ -74,10 +74,12 @@ def check_quick(claim, took):
 
 def locked():
     """All statements of the shop wait for somebody's lock, so nothing comes from the database."""
-    holder = subprocess.Popen(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    holder.stdin.write('BEGIN; LOCK shop.account, shop.product, shop.sku, shop."order"; SELECT 1;\n')
-    holder.stdin.flush()
-    holder.stdout.readline()
+    held = ""
+    while held != "locked\n":  # a statement that has one of the tables and wants another makes a deadlock, of which either may die
+        holder = subprocess.Popen(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("BEGIN; LOCK shop.account, shop.product, shop.sku, shop.\"order\"; SELECT 'locked';\n")
+        holder.stdin.flush()
+        held = holder.stdout.readline()
     took = quick(["/health", f"/v1/products/{calm['id']}"], TIMEOUT + 1)
     person = Shopper(API, load.people[0].token)
     answer = person.send("GET", "/v1/me")

@@ -134,26 +134,27 @@ psql("DROP FUNCTION public.poison() CASCADE")
 
 # A batch whose connection is lost.
 sale = Sale(10000, 1000)
-stop, answers = threading.Event(), []
+stop, shoppers = threading.Event(), {who: [] for who in buyers[:12]}
 
 
 def shop(who):
     client = Client(token=who.token)
     while not stop.is_set():
-        answers.append(sale.buy(who, client=client))
+        shoppers[who].append(sale.buy(who, client=client))
 
 
-threads = [threading.Thread(target=shop, args=(who,)) for who in buyers[:12]]
+threads = [threading.Thread(target=shop, args=(who,)) for who in shoppers]
 for thread in threads:
     thread.start()
 killed, end = 0, time.monotonic() + 120
 while killed < 5 and time.monotonic() < end:
-    n = len(answers)
-    within(60, lambda: len(answers) > n + 40)  # nobody's batch is lost twice
+    had = {who: len(answers) for who, answers in shoppers.items()}
+    within(60, lambda: all(len(answers) > had[who] + 2 for who, answers in shoppers.items()))  # so nobody's batch is lost twice
     killed += int(psql("SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop_api' AND query LIKE '%purchase_batch%' AND state = 'active' LIMIT 1) AS k"))
 stop.set()
 for thread in threads:
     thread.join()
+answers = [each for those in shoppers.values() for each in those]
 t.ok(killed > 0, f"{killed} connections were killed in the middle of a batch")
 t.ok(all(a.status == 201 for a in answers), f"  which none of {len(answers)} buyers noticed", *[a for a in answers if a.status != 201][:3])
 t.equal((sale.orders(), len({a.json()["id"] for a in answers if a.status == 201})), (len(answers), len(answers)), "  each has one order, and there is no other")
