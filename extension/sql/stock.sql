@@ -24,13 +24,15 @@ COMMENT ON TABLE _holdfast.stock_lane IS 'Available units of a SKU, in slices. L
 COMMENT ON COLUMN _holdfast.stock_lane.available IS 'Units that can be held.';
 COMMENT ON COLUMN _holdfast.stock_lane.contended_at IS 'When a buyer last met another one at this lane. Calm lanes are merged.';
 
-CREATE TABLE _holdfast.stock_lane_floor (
+-- By its name it comes before stock_lane in a dump, so that a reaper that looks at a half-restored database merges no lane
+-- that is to stay.
+CREATE TABLE _holdfast.lane_floor (
     sku   bigint   NOT NULL,
     lanes smallint NOT NULL,
-    CONSTRAINT stock_lane_floor_pkey PRIMARY KEY (sku),
-    CONSTRAINT stock_lane_floor_lanes_check CHECK (lanes > 1)
+    CONSTRAINT lane_floor_pkey PRIMARY KEY (sku),
+    CONSTRAINT lane_floor_lanes_check CHECK (lanes > 1)
 );
-COMMENT ON TABLE _holdfast.stock_lane_floor IS 'SKUs whose lanes are not merged below a number, by holdfast.set_lanes().';
+COMMENT ON TABLE _holdfast.lane_floor IS 'SKUs whose lanes are not merged below a number, by holdfast.set_lanes().';
 
 -- state: h held, c confirmed (sold), r released, x expired. A live hold is one in state h whose
 -- deadline has not passed; a pinned hold is one whose deadline is infinity.
@@ -97,7 +99,7 @@ CREATE TRIGGER stock_movement_append_only
     FOR EACH STATEMENT EXECUTE FUNCTION _holdfast.refuse_change();
 
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.stock_lane', '');
-SELECT pg_catalog.pg_extension_config_dump('_holdfast.stock_lane_floor', '');
+SELECT pg_catalog.pg_extension_config_dump('_holdfast.lane_floor', '');
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.hold', '');
 SELECT pg_catalog.pg_extension_config_dump('_holdfast.stock_movement', '');
 

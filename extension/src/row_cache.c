@@ -26,7 +26,7 @@
 
 static HfKnown known[HF_TABLES] = {
 	[HF_LANE] = {.name = "stock_lane", .columns = 4, .second_name = "stock_lane_spread_idx"},
-	[HF_LANE_FLOOR] = {.name = "stock_lane_floor", .columns = 2},
+	[HF_LANE_FLOOR] = {.name = "lane_floor", .columns = 2},
 	[HF_HOLD] = {.name = "hold", .columns = 8, .second_name = "hold_due_idx"},
 	[HF_MOVEMENT] = {.name = "stock_movement", .columns = 7},
 	[HF_KEY_0] = {.name = "idempotency_0", .columns = 7},

@@ -36,10 +36,10 @@ SELECT ok(length((SELECT obj_description(oid, 'pg_extension') FROM pg_extension 
 -- Names
 SELECT is((SELECT string_agg(conname, ', ' ORDER BY conname) FROM pg_constraint WHERE connamespace IN (SELECT oid FROM ours)),
     'cache_prepared_pkey, hold_pkey, hold_quantity_check, hold_state_check, idempotency_0_open_check, idempotency_0_pkey, idempotency_1_open_check, idempotency_1_pkey, '
-    'idempotency_turn_check, idempotency_turn_pkey, ledger_entry_amount_check, ledger_entry_balanced_check, ledger_entry_book_check, ledger_entry_pkey, '
+    'idempotency_turn_check, idempotency_turn_pkey, lane_floor_lanes_check, lane_floor_pkey, ledger_entry_amount_check, ledger_entry_balanced_check, ledger_entry_book_check, ledger_entry_pkey, '
     'payment_amount_check, payment_event_pkey, payment_listener_pkey, payment_live_check, payment_pkey, payment_state_check, provider_call_amount_check, provider_call_kind_check, provider_call_pkey, '
     'provider_call_state_check, provider_check, provider_event_pkey, provider_pkey, provider_scheme_check, simulated_call_amount_check, simulated_call_pkey, '
-    'simulated_call_reference_key, simulated_call_state_check, stock_lane_available_check, stock_lane_floor_lanes_check, stock_lane_floor_pkey, stock_lane_pkey, '
+    'simulated_call_reference_key, simulated_call_state_check, stock_lane_available_check, stock_lane_pkey, '
     'stock_movement_kind_check, stock_movement_pkey, webhook_secret_pkey', 'the constraints, by name');
 SELECT is((SELECT string_agg(conname, ', ') FROM pg_constraint WHERE connamespace IN (SELECT oid FROM ours)
     AND conname !~ format('^%s_([a-z]+_)*(pkey|key|check|fkey)$', (SELECT relname FROM pg_class WHERE oid = conrelid))), NULL,

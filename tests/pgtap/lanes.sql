@@ -47,7 +47,7 @@ SELECT is(holdfast.reap(), 0::bigint, 'a sweep');
 SELECT is(array_length(lanes(1), 1), 8, 'does not merge lanes that were asked for');
 SELECT is(holdfast.set_lanes(1, 1), 1, 'the sale is over');
 SELECT is(lanes(1), '{10}', 'one lane remains');
-SELECT is((SELECT count(*) FROM _holdfast.stock_lane_floor WHERE sku = 1), 0::bigint, 'and contention decides again');
+SELECT is((SELECT count(*) FROM _holdfast.lane_floor WHERE sku = 1), 0::bigint, 'and contention decides again');
 INSERT INTO _holdfast.stock_lane VALUES (1, 1, 0), (1, 2, 0), (1, 3, 0);
 SELECT is(undone($$SELECT holdfast.reap() || ' ' || lanes(1)::text$$), '0 {5,5}', 'lanes that are calm are merged by half in a sweep');
 SELECT is(undone($$SELECT holdfast.reap() || ' ' || lanes(1)::text$$, 'SELECT holdfast.reap()'), '0 {10}', 'and again in the next');

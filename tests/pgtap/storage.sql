@@ -35,9 +35,9 @@ SELECT is(undone($$INSERT INTO _holdfast.stock_movement VALUES (1, holdfast.uuid
 -- Constraints
 SELECT guards('stock_lane_available_check', 'UPDATE _holdfast.stock_lane SET available = -1', 'no lane is below zero');
 SELECT guards('stock_lane_pkey', 'INSERT INTO _holdfast.stock_lane VALUES (1, 0, 1)', 'no lane is there twice');
-SELECT guards('stock_lane_floor_lanes_check', 'INSERT INTO _holdfast.stock_lane_floor VALUES (1, 1)', 'a floor of one lane is none');
+SELECT guards('lane_floor_lanes_check', 'INSERT INTO _holdfast.lane_floor VALUES (1, 1)', 'a floor of one lane is none');
 SELECT is(holdfast.set_lanes(1, 2), 2, 'a SKU is spread');
-SELECT guards('stock_lane_floor_pkey', 'INSERT INTO _holdfast.stock_lane_floor VALUES (1, 2)', 'a SKU has one floor');
+SELECT guards('lane_floor_pkey', 'INSERT INTO _holdfast.lane_floor VALUES (1, 2)', 'a SKU has one floor');
 SELECT guards('hold_pkey', $$INSERT INTO _holdfast.hold VALUES (owner('ann'), 1, 1, 0, now(), now())$$, 'an owner has one hold of a SKU');
 SELECT guards('hold_quantity_check', 'UPDATE _holdfast.hold SET quantity = 0', 'a hold has units');
 SELECT guards('hold_quantity_check', 'UPDATE _holdfast.hold SET quantity = -1', 'and not fewer than none');
@@ -125,9 +125,9 @@ SELECT refuses($$SELECT * FROM holdfast.reserve_batch(ARRAY[owner('f2'), owner('
 
 -- Dumps
 SELECT is((SELECT string_agg(config::regclass::text || condition, ', ' ORDER BY config::regclass::text) FROM pg_extension, unnest(extconfig, extcondition) AS t (config, condition)
-    WHERE extname = 'holdfast'), '_holdfast.hold, _holdfast.idempotency_0, _holdfast.idempotency_1, _holdfast.ledger_entry, _holdfast.payment, '
+    WHERE extname = 'holdfast'), '_holdfast.hold, _holdfast.idempotency_0, _holdfast.idempotency_1, _holdfast.lane_floor, _holdfast.ledger_entry, _holdfast.payment, '
     '_holdfast.payment_event, _holdfast.payment_listener, _holdfast.provider, _holdfast.provider_call, _holdfast.provider_event, _holdfast.simulated_call, _holdfast.stock_lane, '
-    '_holdfast.stock_lane_floor, _holdfast.stock_movement, _holdfast.webhook_secret', 'all tables are dumped whole, but for the clock of the keys');
+    '_holdfast.stock_movement, _holdfast.webhook_secret', 'all tables are dumped whole, but for the clock of the keys');
 SELECT is((SELECT count(*) FROM pg_class WHERE relnamespace IN ('holdfast'::regnamespace, '_holdfast'::regnamespace) AND relkind NOT IN ('r', 'i', 'v')), 0::bigint,
     'there is nothing else to dump');
 

@@ -16,7 +16,7 @@ CREATE FUNCTION owner(p_name text) RETURNS uuid IMMUTABLE LANGUAGE sql
 CREATE FUNCTION contents() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(line, E'\n' ORDER BY line)
     FROM (SELECT 'lane ' || t::text FROM _holdfast.stock_lane t
-          UNION ALL SELECT 'floor ' || t::text FROM _holdfast.stock_lane_floor t
+          UNION ALL SELECT 'floor ' || t::text FROM _holdfast.lane_floor t
           UNION ALL SELECT 'hold ' || t::text FROM _holdfast.hold t
           UNION ALL SELECT 'movement ' || t::text FROM _holdfast.stock_movement t
           UNION ALL SELECT 'key ' || t::text FROM _holdfast.idempotency_0 t
