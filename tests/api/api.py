@@ -204,6 +204,11 @@ def psql(sql, user=None):
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def announced():
+    """What has been committed until now has reached the caches: who asks from now on is not told one thing first, and then another."""
+    psql("SELECT holdfast.cache_sync('60 s')")
+
+
 def within(seconds, condition):
     """Whether the condition came true in time. What is waited for needs the processor, too: whoever asks for long asks less often."""
     end, pause = time.monotonic() + seconds, 0.02

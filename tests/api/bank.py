@@ -36,17 +36,16 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def setup(self):
-        super().setup()
-        self.server.bank.connections.add(self.connection)
-
     def do_POST(self):
-        bank = self.server.bank
+        bank, length = self.server.bank, int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever has sent it was killed
+            self.close_connection = True
+            return
         if bank.refuses:
-            self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(bank.refuses, {"status": "declined"})
             return
-        request = Request(self, self.rfile.read(int(self.headers["Content-Length"])))
+        request = Request(self, body)
         with bank.lock:
             earlier = bank.asked[request.key]
             earlier.append(request)
@@ -83,6 +82,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(202, {"status": "pending", "reference": known["reference"]})
         elif name == "slow":
             time.sleep(float(number))
+            self.answer(200, known)
+        elif name == "hold":
+            self.server.bank.gate.wait(120)
             self.answer(200, known)
         elif name == "error":
             self.answer(int(number), known)
@@ -136,6 +138,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
     allow_reuse_address = True
 
+    def get_request(self):
+        """Whoever is accepted is known before the bank can close."""
+        connection, address = super().get_request()
+        self.bank.connections.add(connection)
+        return connection, address
+
     def handle_error(self, *_):
         pass
 
@@ -148,6 +156,7 @@ class Bank:
         self.asked, self.ledger, self.looked_up = collections.defaultdict(list), {}, []
         self.conflicts, self.connections = [], set()
         self.refuses = None  # the status that everything is answered with, unread
+        self.gate = threading.Event()  # until it is set, who is on hold is not answered
         self.under_way = self.most = 0
         self.context = context
         self.port = port

@@ -58,13 +58,26 @@ def counted(what):
     return {name: after[name] - before[name] for name in after}
 
 
+def gives_back(claim, act):
+    """The lease of an item has gone, soon after an act on it: by itself it would stay for 2 s."""
+    redis = Redis()
+
+    def gone():
+        item = next(fresh)
+        act(item)
+        took = wait_for(lambda: redis.run("EXISTS", redis.name("lease", f"item:{item}")) == 0, 1)
+        return took is not None, took
+
+    in_peace(claim, gone)
+
+
 def test_layers():
     item = next(fresh)
     equal(layer(f"/item?id={item}"), "load", "a cold entry is loaded")
     ok(settled(f"/item?id={item}"), "then the worker's own memory has it")
     redis = Redis()
     ok(redis.run("EXISTS", redis.name("value", f"item:{item}")) == 1, "and Redis")
-    equal(redis.run("EXISTS", redis.name("lease", f"item:{item}")), 0, "and the lease is used up")
+    gives_back("and the lease is used up", lambda item: settled(f"/item?id={item}"))
     other = next(fresh)
     redis.run("SET", redis.name("value", f"item:{other}"), "\nplanted", "PX", 60000)
     equal(server.get(f"/item?id={other}"), ["redis", "planted"], "what Redis has is not loaded")
@@ -72,10 +85,10 @@ def test_layers():
     item = next(fresh)
     equal([layer(f"/item?id={item}&ttl=0") for _ in range(2)], ["load", "load"],
           "a load with no TTL is not stored")
-    equal(redis.run("EXISTS", redis.name("lease", f"item:{item}")), 0, "and gives its lease back")
+    gives_back("and gives its lease back", lambda item: layer(f"/item?id={item}&ttl=0"))
     item = next(fresh)
     equal(layer(f"/item?id={item}&fail=1"), "load", "a load fails")
-    equal(redis.run("EXISTS", redis.name("lease", f"item:{item}")), 0, "and gives its lease back")
+    gives_back("and gives its lease back", lambda item: layer(f"/item?id={item}&fail=1"))
     redis.run("SCRIPT", "FLUSH")
     item = next(fresh)
     layer(f"/item?id={item}")
@@ -148,14 +161,19 @@ def test_single_flight():
 
 
 def test_busy():
-    item = next(fresh)
     redis = Redis()
-    lease = redis.name("lease", f"item:{item}")
-    redis.run("SET", lease, "another", "PX", 60000)
-    begin = time.monotonic()
-    equal(layer(f"/item?id={item}"), "load", "another's lease does not hold a load up for ever")
-    took = time.monotonic() - begin
-    ok(0.15 < took < 20, "but for a moment", took)
+
+    def busy():
+        nonlocal item, lease
+        item = next(fresh)
+        lease = redis.name("lease", f"item:{item}")
+        redis.run("SET", lease, "another", "PX", 60000)
+        begin = time.monotonic()
+        seen, took = layer(f"/item?id={item}"), time.monotonic() - begin
+        return seen == "load" and 0.15 < took < 20, seen, took
+
+    item = lease = None
+    in_peace("another's lease holds a load up for a moment, and not for ever", busy)
     equal(redis.run("GET", lease), "another", "and stays")
     equal(redis.run("EXISTS", redis.name("value", f"item:{item}")), 0, "nothing is filled without it")
 
@@ -221,7 +239,7 @@ def test_joiners():
 
 
 def test_staleness():
-    in_peace("nobody who asked after the announcement got what was before", lambda: stale(500))
+    in_peace("nobody who asked after the announcement got what was before, while the worker's own memory was in use", lambda: stale(500))
 
 
 def stale(changes):
@@ -259,9 +277,9 @@ def stale(changes):
             behind.append(0.0)
     equal(errors, 0, f"{len(seen)} reads while {changes} changes are made: none fails")
     note(f"p99 of staleness is {percentile(behind, 0.99) * 1000:.1f} ms, the most {max(behind) * 1000:.1f} ms")
-    ok(after["near"] - before["near"] > len(seen) / 4, "while the worker's own memory was in use",
-       {name: after[name] - before[name] for name in after})
-    return broken == 0, broken
+    # Otherwise it proves nothing.
+    in_use = after["near"] - before["near"] > len(seen) / 4
+    return broken == 0 and in_use, broken, len(seen), {name: after[name] - before[name] for name in after}
 
 
 def storm(what, during, limit=PATIENCE / 2):
@@ -298,7 +316,7 @@ def test_redis_killed():
     def kill():
         os.kill(redis_pid(), signal.SIGKILL)
         ok(wait_for(near_is_empty) is not None, "Redis killed: the worker's own memory is emptied")
-        equal(server.stats()["up"], 0, "and Redis is known to be down")
+        ok(wait_for(lambda: server.stats()["up"] == 0) is not None, "and Redis is known to be down")
         time.sleep(1.5)
         redis_start()
         wait_for(is_published, PATIENCE)
@@ -353,12 +371,20 @@ def test_redis_flushed():
 
 
 def test_worker_frozen():
-    ready()
-    item = next(fresh)
-    settled(f"/item?id={item}")
     pid = cache_worker()
-    os.kill(pid, signal.SIGSTOP)
-    equal(layer(f"/item?id={item}"), "near", "cache worker frozen: entries are served at first")
+
+    def at_first():
+        nonlocal item
+        os.kill(pid, signal.SIGCONT)
+        ready()
+        item = next(fresh)
+        settled(f"/item?id={item}")
+        os.kill(pid, signal.SIGSTOP)
+        seen = layer(f"/item?id={item}")
+        return seen == "near", seen
+
+    item = None
+    in_peace("cache worker frozen: entries are served at first", at_first)
     database.change(item)
     took = wait_for(lambda: layer(f"/item?id={item}") != "near", PATIENCE)
     if ok(took is not None, "cache worker frozen: but not for long"):
@@ -445,10 +471,17 @@ def test_memory():
     time.sleep(0.1)
     grown = server.memory() - before
     stats = server.stats()
-    ok(stats["entries"] > 1000 and most <= limit, "10^5 keys: the worker's own memory keeps to its size",
-       most, stats)
-    ok(grown < limit + (32 << 20), f"10^5 keys: the process grows by {grown >> 20} MB")
     equal((twice, stats["gets"]), (0, stats["answers"]), "10^5 keys: each was answered once")
+
+    def kept():
+        ready()  # a silence would have emptied it
+        server.get("/flood?from=100000&n=2000&pad=100")
+        time.sleep(0.1)
+        stats = server.stats()
+        return stats["entries"] > 1000 and max(most, stats["bytes"]) <= limit, most, stats
+
+    in_peace("10^5 keys: the worker's own memory keeps to its size", kept)
+    ok(grown < limit + (32 << 20), f"10^5 keys: the process grows by {grown >> 20} MB")
 
 
 def test_bounds():

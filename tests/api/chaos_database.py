@@ -12,8 +12,9 @@ import subprocess
 import time
 
 import chaos_load
-from api import Client, Tap, product
+from api import Tap, product
 from chaos_load import API, EDGE, TIMEOUT, Frozen, Load, Shopper, backends, pg_ctl, processes, send, within
+from peace import in_peace
 
 RECOVERY = 30  # seconds; 5 are promised, but the machine may have other things to do. What it took is printed.
 t = Tap()
@@ -66,14 +67,16 @@ def quick(paths, seconds):
     return took
 
 
-def check_quick(claim, took):
+def are_quick(took):
     """Whoever waits for the database is told so after request_timeout."""
-    t.ok(max(took) < 99 and statistics.median(took) < TIMEOUT / 2, claim, max(took), statistics.median(took))
-    print(f"# {claim}: {1000 * max(took):.0f} ms at most", flush=True)
+    print(f"# {1000 * max(took):.0f} ms at most", flush=True)
+    return max(took) < 99 and statistics.median(took) < TIMEOUT / 2, max(took), statistics.median(took)
 
 
-def locked():
-    """All statements of the shop wait for somebody's lock, so nothing comes from the database."""
+def read_locked():
+    """All statements of the shop wait for somebody's lock, so nothing comes from the database. Whether others are quick."""
+    for _ in range(20):
+        Shopper(API).send("GET", f"/v1/products/{calm['id']}")
     held = ""
     while held != "locked\n":  # a statement that has one of the tables and wants another makes a deadlock, of which either may die
         holder = subprocess.Popen(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -85,13 +88,19 @@ def locked():
     answer = person.send("GET", "/v1/me")
     t.ok(answer is not None and answer.status == 503, "locked: the database answers nobody", answer)
     holder.communicate("ROLLBACK;\n")
-    check_quick("locked: health and cached reads do not wait for it", took)
+    return are_quick(took)
+
+
+def locked():
+    # Without the cache, which is off if its heartbeat comes too late, these reads would wait for the database, too.
+    in_peace(t.ok, 3, "locked: health and cached reads do not wait for it", read_locked)
 
 
 def all_frozen():
     with Frozen(processes("postgres")):
         took = quick(["/health"], TIMEOUT + 2)
-    check_quick("all frozen: health does not wait for it", took)
+    good, *seen = are_quick(took)
+    t.ok(good, "all frozen: health does not wait for it", *seen)
 
 
 def session_killed():
@@ -116,13 +125,18 @@ def out_of_connections():
     pg_ctl("restart", "-m", "fast", "-o", "-c max_connections=700")
 
 
-with load:
+def peace():
+    """Whether everything succeeds that is asked for in a moment in which nothing happens."""
+    begun = time.monotonic()
     time.sleep(2)
-    begun = time.monotonic() - 2
-    for _ in range(20):
-        Shopper(API).send("GET", f"/v1/products/{calm['id']}")
+    wrong = [note for note in load.during(begun) if note.status >= 400]
+    return not wrong, wrong[:3]
+
+
+with load:
+    begun = time.monotonic()
+    in_peace(t.ok, 3, "at peace everything succeeds", peace)
     load.check_phase(t, "at peace", begun, lost=False)
-    t.equal([note for note in load.during(begun) if note.status >= 400][:3], [], "at peace everything succeeds")
     print(f"# at peace: {load.counts(begun)}, p99 {load.took(.99, begun, None, 'order'):.0f} ms", flush=True)
     for number in range(int(os.environ.get("HF_ROUNDS", 1))):
         for happens in (locked, all_frozen, session_killed, killed, restarted, out_of_connections):
@@ -130,6 +144,5 @@ with load:
             happens()
             recovers(happens.__name__.replace("_", " "), begun)
 for key in unanswered:
-    answer = Client(API, load.people[0].token).post("/v1/orders", load.journal[key].body, headers={"Idempotency-Key": key})
-    load.journal[key].order = answer.json()["id"]
+    load.journal[key].order = chaos_load.ask_again(load.journal[key], key).json()["id"]
 load.check_end(t)

@@ -17,9 +17,9 @@ import time
 import urllib.parse
 import uuid
 
-from api import Answer, Client, product, psql, register, why_no_problem
+from api import Answer, Client, product, psql, register, settings, why_no_problem
 
-TIMEOUT = 3                    # seconds: the request_timeout that the tests set
+TIMEOUT = int(settings().get("request_timeout", "5s").removesuffix("s"))  # seconds
 SLACK = 10                     # seconds that an answer may take beyond it, on a machine that has other things to do
 STALE = 5                      # seconds that a read may be behind at most; 2 are promised
 EDGE, API = os.environ["HF_EDGE"], os.environ["HF_API"]
@@ -221,7 +221,7 @@ class Load:
 
     def check_end(self, t):
         """After the load: nobody waits, the journal is the database, nothing is stale."""
-        t.ok(within(60, lambda: waiting() <= 1) is not None, "in the end nobody waits", waiting())
+        t.ok(within(60, lambda: waiting() == 0, 0.5) is not None, "in the end nobody waits", waiting())
         told = [bought.order for bought in self.journal.values() if bought.order]
         t.ok(len(told) == len(self.journal) > 20, "every key was answered with an order", len(told), len(self.journal))
         people = ", ".join(str(person.id) for person in self.people)
@@ -233,6 +233,7 @@ class Load:
                 "every unit and every order is accounted for")
         self.check_replays(t)
         t.equal(self.behind[:3], [], f"no read was behind by more than {STALE} s")
+        time.sleep(STALE)  # what was cached before the last changes may be read no longer
         lost = [(number, version) for number, (version, _) in self.changed.items()
                 if version_of(Client(API).get(f"/v1/products/{number}")) < version]
         t.equal(lost, [], "every change that was acknowledged is there")
@@ -242,7 +243,7 @@ class Load:
         wrong = []
         for key in random.sample(sorted(self.journal), min(40, len(self.journal))):
             bought = self.journal[key]
-            answer = Client(API, bought.token).post("/v1/orders", bought.body, headers={"Idempotency-Key": key})
+            answer = ask_again(bought, key)
             if answer.status != 201 or answer.json()["id"] != bought.order or answer.headers.get("idempotency-replayed") != "true":
                 wrong.append((key, bought, answer))
         t.equal(wrong[:1], [], "a key that is sent once more is answered as before")
@@ -263,6 +264,16 @@ class Load:
         t.equal(wrong[:1], [], "all that is cached is what the database has")
 
 
+def ask_again(bought, key):
+    """What is answered to the key once more: at last, if the machine has stood still, or what was sent first is still under way."""
+    end = time.monotonic() + 60
+    while True:
+        answer = Client(API, bought.token).post("/v1/orders", bought.body, headers={"Idempotency-Key": key})
+        if answer.status < 400 or (answer.status != 503 and answer.code != "idempotency_key_in_flight") or time.monotonic() > end:
+            return answer
+        time.sleep(0.2)
+
+
 def version_of(answer):
     word = answer.json()["title"].split()[-1]
     return int(word) if word.isdigit() else 0
@@ -275,10 +286,14 @@ def metrics():
 
 
 def waiting():
-    """Requests that are open, this one included, and statements that wait."""
+    """
+    Requests that are open, and statements that wait, but for this one and what it reads itself. Another worker's figures may be of
+    the moment when it was asked for them last: then they have that request, until it looks again a second later.
+    """
     figures = metrics()
-    return figures["holdfast_http_requests_open"] + sum(
-        value for name, value in figures.items() if name.startswith("holdfast_database_statements_waiting"))
+    own = {"holdfast_http_requests_open": 1, 'holdfast_database_statements_waiting{lane="read"}': 1}
+    return sum(max(value - own.get(name, 0), 0) for name, value in figures.items()
+               if name.startswith(("holdfast_http_requests_open", "holdfast_database_statements_waiting")))
 
 
 # The processes of the stack.

@@ -198,8 +198,8 @@ said, server = post(lambda request, send, _: request.number % 3 != 0 and (send(a
 ok((said["status"], said["errors"]["timeout"]) == ({"0": 2, "200": 4}, 2), "an answer that does not come in time", said)
 said = crowd("http://127.0.0.1:1", "--mode", "post", "--path", "/", "--requests", 1, status=2)
 server = Server(lambda request, send, _: server.stop() or send(answer(200, b"{}", b"Connection: close")) or True)
-said = crowd(server, "--mode", "post", "--path", "/", "--seconds", 1, "--connections", 1)
-ok(said["status"].get("200") == 1 and 3 <= said["status"].get("0", 0) == said["errors"]["connect"] <= 11, "a server that is gone is asked ten times a second, not more", said)
+said = crowd(server, "--mode", "post", "--path", "/", "--seconds", 3, "--connections", 1)
+ok(said["status"].get("200") == 1 and 3 <= said["status"].get("0", 0) == said["errors"]["connect"] <= 31, "a server that is gone is asked ten times a second, not more", said)
 
 # Large requests.
 said, server = post(lambda request, send, _: send(answer(200)) or True, "--body", "x" * 100000)
@@ -224,7 +224,8 @@ ok(len({r.key for r in server.requests}) == 400 and all(re.fullmatch(r"[0-9a-f]{
 ok(all(line[3] == "201" and line[4:6] == ["-", line[2][:8]] or line[3] == "410" and line[4] in codes and line[5] == "-" for line in lines), "with status, code, and the order's id", lines[:3])
 equal(collections.Counter("token-" + line[1] for line in lines), collections.Counter(r.buyer for r in server.requests), "and its account")
 turns = collections.Counter(line[1] for line in lines).values()
-ok(len(turns) == 40 and min(turns) >= 8 and max(turns) <= 13, "buyers are taken in turn", turns)
+# Whose answer takes longer than others' misses turns; the next in turn is never one of the last who came.
+ok(len(turns) == 40 and min(turns) >= 3 and max(turns) <= 13, "buyers are taken in turn", turns)
 exact = sorted(int(line[6]) for line in lines)
 for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)):
     right, told = exact[max(-int(-400 * share // 1), 1) - 1], said["latency_us"][name]
@@ -259,11 +260,11 @@ said, server = post(lambda request, send, _: tries.update([request.key]) or send
 ok(said["status"] == {"200": 4} and said["retried"] == {"too_many": 4} and 1000000 <= said["latency_us"]["p50"] < 30000000, "after the time that Retry-After says", said)
 
 # Open loop.
-said, server = post(lambda request, send, _: time.sleep(0.02) or send(answer(200)) or True, "--rate", 200, "--seconds", 1, requests=1000, connections=2)
-ok(said["status"]["200"] + said["not_begun"] == 200 and 20 <= said["status"]["200"] <= 104, "an open loop has so many arrivals, whatever the server does", said)
-ok(said["latency_us"]["p90"] > 250000 and said["not_begun"] >= 96, "and counts what they wait for a connection", said["latency_us"])
-said, server = post(lambda request, send, _: send(answer(200)) or True, "--rate", 300, "--seconds", 1, requests=1000, connections=20)
-ok(said["status"]["200"] + said["not_begun"] == 300 and said["not_begun"] < 150 and said["rate"] <= 330, "with connections enough nobody waits", said)
+said, server = post(lambda request, send, _: time.sleep(0.02) or send(answer(200)) or True, "--rate", 200, "--seconds", 3, requests=1000, connections=2)
+ok(said["status"]["200"] + said["not_begun"] == 600 and 20 <= said["status"]["200"] <= 304, "an open loop has so many arrivals, whatever the server does", said)
+ok(said["latency_us"]["p90"] > 250000 and said["not_begun"] >= 296, "and counts what they wait for a connection", said["latency_us"])
+said, server = post(lambda request, send, _: send(answer(200)) or True, "--rate", 300, "--seconds", 3, requests=1000, connections=20)
+ok(said["status"]["200"] + said["not_begun"] == 900 and said["not_begun"] < 450 and said["rate"] <= 330, "with connections enough nobody waits", said)
 said, server = post(lambda request, send, _: send(answer(200)) or True, "--rate", 100, requests=50, connections=20)
 ok(0.45 <= said["seconds"] and said["status"] == {"200": 50}, "they are spread evenly", said)
 
@@ -359,8 +360,8 @@ said, sale = play("purchase", "--once", "--twice", 1, sale=sale)
 ok(said["different"] == 25 and said["same"] == 0, "and another answer is noticed", said)
 said, sale = play("purchase", "--once", "--leave", 1)
 ok((said["left"], said["sold"], len(sale.orders), sale.left, said["connection_errors"]) == (40, 25, 25, 0, 0), "--leave: who hangs up asks again with his key", said)
-said, sale = play("purchase", "--seconds", 1, "--progress", "--interval", 200)
-ok(3 <= len(said) <= 7 and [line["requests"] for line in said] == sorted(line["requests"] for line in said) and said[-1]["status"]["201"] == 25 and all(said[-2][name] == said[-1][name] for name in ("requests", "status", "codes", "sold")), "--progress tells in between", *said)
+said, sale = play("purchase", "--seconds", 3, "--progress", "--interval", 200)
+ok(3 <= len(said) <= 17 and [line["requests"] for line in said] == sorted(line["requests"] for line in said) and said[-1]["status"]["201"] == 25 and all(said[-2][name] == said[-1][name] for name in ("requests", "status", "codes", "sold")), "--progress tells in between", *said)
 
 # Where connections come from.
 said, server = post(lambda request, send, _: send(answer(200)) or True, "--from", "127.9.8.0/29", requests=100, connections=10)

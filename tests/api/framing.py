@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import os
 import re
+import select
 import socket
 import struct
 import sys
@@ -156,7 +157,7 @@ class Case:
 
     def __init__(self, claim, data, answers, stays=False, methods=(), most=None, edge=True,
                  within=PATIENCE, allow=False, continues=0, check=None, pause=0.0, half=False,
-                 after=0.0):
+                 after=0.0, gives_up=False):
         self.claim = claim
         self.pieces = data if isinstance(data, list) else [data]
         self.answers = answers if isinstance(answers, list) else [answers]
@@ -171,12 +172,18 @@ class Case:
         self.pause = pause
         self.half = half
         self.after = after
+        self.gives_up = gives_up  # is answered before all pieces are sent
         Case.all.append(self)
 
     def start(self, address):
         wire = Wire(address)
         for number, piece in enumerate(self.pieces):
-            if number:
+            if number and self.continues:
+                wire.until(lambda: b"\r\n\r\n" in wire.bytes, PATIENCE)  # the interim answer
+            elif number and self.gives_up:
+                if select.select([wire.socket], [], [], self.pause)[0]:
+                    break
+            elif number:
                 time.sleep(self.pause)
             wire.send(piece)
         if self.half:
@@ -215,8 +222,10 @@ class Case:
         try:
             for number in range(self.most + 1):
                 method = self.methods[number] if number < len(self.methods) else "GET"
+                # What is still to come must not be taken for the answer to what is asked next.
+                patience = PATIENCE if self.stays and number < len(self.answers) else 1.0
                 try:
-                    got = wire.answer(method, 1.0)
+                    got = wire.answer(method, patience)
                 except Broken as broken:
                     if wire.bytes or "reset" in str(broken):
                         raise
@@ -411,8 +420,7 @@ def codings():
     Case("a coding with an underscore is an unknown field",
          post(b"a=b", "Transfer_Encoding: chunked"), APPLICATION, True)
     Case("100-continue is answered, and then the request",
-         [post(b"", "Expect: 100-continue", length=3), b"a=b"], APPLICATION, True, continues=1,
-         pause=0.2)
+         [post(b"", "Expect: 100-continue", length=3), b"a=b"], APPLICATION, True, continues=1)
     Case("100-continue is not answered if the body is there", post(b"a=b", "Expect: 100-continue"),
          APPLICATION, True)
     Case("100-continue is not answered if the body is too large",
@@ -482,11 +490,11 @@ def connections():
     Case("a header section that does not end is given up", get()[:-1], 408, edge=False,
          within=HEAD_TIME + 30)
     Case("a header section that comes byte by byte is given up",
-         [get("X: " + "y" * 40)[:60]] + [b"y"] * 11, 408, edge=False, pause=1.0, within=4)
+         [get("X: " + "y" * 40)[:60]] + [b"y"] * 11, 408, edge=False, pause=1.0, within=SOON, gives_up=True)
     Case("a body that does not come is given up", post(b"abc", length=1000), 408, edge=False,
          within=HEAD_TIME + 30)
     Case("a body that comes byte by byte is given up",
-         [post(b"", length=60000)] + [b"y"] * 11, 408, edge=False, pause=1.0, within=4)
+         [post(b"", length=60000)] + [b"y"] * 11, 408, edge=False, pause=1.0, within=SOON, gives_up=True)
 
 
 def hang_up(address):

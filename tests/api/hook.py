@@ -7,6 +7,8 @@ import base64
 import hashlib
 import hmac
 import json
+import select
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,7 +65,11 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def take(self, handler):
-        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        length = int(handler.headers.get("Content-Length", 0))
+        body = handler.rfile.read(length)
+        if len(body) < length:  # whoever has sent it was killed
+            handler.close_connection = True
+            return
         with self.lock:
             n = len(self.of(handler.path))
             self.requests.append(Request(handler.path, handler.headers, body))
@@ -78,8 +84,9 @@ class Receiver:
 
     def act(self, handler, word):
         word, *more = word.split(":")
-        if word in ("slow", "hang"):
-            self.over.wait(float(more[0]) if more else 600)
+        if word in ("slow", "hang") and not self.linger(handler.connection, float(more[0]) if more else 600):
+            handler.close_connection = True
+            return
         if word == "garbage":
             handler.wfile.write(b"\x00\xffwhat?\r\n\r\n" * 100)
         elif word == "half":
@@ -103,6 +110,14 @@ class Receiver:
             handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)
+
+    def linger(self, connection, seconds):
+        """Lets somebody wait; False once he has left."""
+        end = time.monotonic() + seconds
+        while not self.over.is_set() and (left := end - time.monotonic()) > 0:
+            if select.select([connection], [], [], min(left, 0.5))[0] and not connection.recv(1, socket.MSG_PEEK):
+                return False
+        return True
 
     def of(self, path):
         return [r for r in self.requests if r.path == path]

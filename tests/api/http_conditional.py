@@ -5,13 +5,14 @@ own that work as well, and Cache-Control that lets nobody keep what is not his. 
 import gzip
 import os
 
-from api import Client, Tap, key, note, product, register, why_no_problem
+from api import Client, Tap, announced, key, note, product, register, why_no_problem
 
 t = Tap()
 nobody, mark, olga = Client(), register("mark", ["merchant"]), register("olga")
 # Long enough to be worth compressing.
 thing = product(mark, description="A thing of beauty is a joy for ever. " * 60)
 THING = f"/v1/products/{thing['id']}"
+announced()
 
 
 def get(path, encoding=None, who=nobody, **headers):
@@ -54,6 +55,7 @@ old = thing["version"]
 t.equal(get(THING, who=mark, If_None_Match=f'"{old}"').status, 200, "and the old one is not good any more")
 
 # Compressed answers.
+announced()
 for claim, path, who in [("a product", THING, nobody), ("a product, for its owner", THING, mark), ("the contract", "/openapi.json", nobody),
                          ("a page's script", "/docs/docs.js", nobody)]:
     plain = get(path, "identity", who)
@@ -84,6 +86,7 @@ t.ok(answer.status == 200 and "content-encoding" not in answer.headers and answe
 answer = get("/v1/products?limit=1000", "gzip")
 t.ok(answer.status == 422 and answer.json(), "nor a problem", answer.headers)
 edge = Client(os.environ["HF_EDGE"])
+announced()
 packed = get(THING, "gzip", edge)
 t.ok(packed.headers.get("content-encoding") == "gzip" and gzip.decompress(packed.body) == get(THING).body, "through nginx the same", packed.headers)
 t.equal(get(THING, "gzip", edge, If_None_Match=packed.headers["etag"]).status, 304, "and its ETag is good")

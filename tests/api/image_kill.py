@@ -4,6 +4,7 @@
 """The worker and its image programs are killed in the middle of pictures, over and over: in the end each picture is ready,
 every file is whole and what its name says, and a sweep leaves nothing half-made behind. HF_ROUNDS: how often. TAP.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -23,10 +24,11 @@ psql("UPDATE shop.job_kind SET attempts = 1000, backoff = '100 ms', backoff_max 
 mark = register("mark", ["merchant"])
 pool = [convert(png(1500 + n, 1000), "jpg", "[Q=90]") for n in range(20)]
 worker = Worker(image_source=UPLOADS, image_directory=MEDIA, image_jobs="2", lease="2s", workers="2", poll_interval="50ms")
-begun, sent, died = time.monotonic(), [], 0
+begun, sent, died, number = time.monotonic(), [], 0, 0
 
 
-for number in range(ROUNDS):
+# A slow machine takes more rounds to have enough programs to be killed.
+while number < ROUNDS or died <= ROUNDS / 4 and time.monotonic() < begun + 300:
     if number % 6 == 0:
         thing = product(mark)["id"]
     sent += [send(mark, thing, random.choice(pool), "jpg") for _ in range(EACH)]
@@ -37,11 +39,24 @@ for number in range(ROUNDS):
             worker.start()
     else:
         for pid in programs(worker)[:random.choice((1, 1, 9))]:
-            died += 1
-            os.kill(pid, random.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)))
-print(f"# {ROUNDS} rounds in {time.monotonic() - begun:.1f} s; {died} programs killed", flush=True)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, random.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)))
+                died += 1
+    number += 1
+print(f"# {number} rounds in {time.monotonic() - begun:.1f} s; {died} programs killed", flush=True)
 all_ids = ",".join(sent)
-t.ok(within(180, lambda: psql(f"SELECT count(*) FROM shop.image WHERE id IN ({all_ids}) AND state <> 'ready'") == "0"), f"each of {len(sent)} pictures is ready in the end",
+
+
+def undone():
+    return int(psql(f"SELECT count(*) FROM shop.image WHERE id IN ({all_ids}) AND state <> 'ready'"))
+
+
+# As long as they become fewer it goes on, however slow.
+rest, ended = undone(), time.monotonic()
+while rest and within(120, lambda: undone() < rest):
+    rest = undone()
+print(f"# {rest} are not ready after {time.monotonic() - ended:.1f} s more", flush=True)
+t.ok(rest == 0, f"each of {len(sent)} pictures is ready in the end",
      psql(f"SELECT state, reason, count(*) FROM shop.image WHERE id IN ({all_ids}) GROUP BY 1, 2"), psql("SELECT * FROM shop.job"))
 t.ok(died > ROUNDS / 4, "image programs were killed in the middle", died)
 t.ok(within(60, lambda: psql(f"SELECT count(*) FROM shop.job WHERE payload ->> 'image_id' = ANY ('{{{all_ids}}}')") == "0"), "no job is left")
@@ -68,5 +83,16 @@ t.ok(within(60, lambda: psql("SELECT count(*) FROM shop.job WHERE kind = 'image_
 t.equal(files(), sizes, "and leaves what is wanted, and nothing else")
 children = programs(worker)
 worker.kill(whole=True)
-t.ok(within(60, lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}") and "image" in open(f"/proc/{pid}/comm").read()]),
+
+
+def is_alive(pid):
+    """Whether it is an image program still."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return "image" in file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+t.ok(within(60, lambda: not any(map(is_alive, children))),
      "image programs end with their worker", children)

@@ -13,7 +13,7 @@ from worker import Worker
 
 t = Tap()
 root, mark = register("root", ["admin"]), register("mark", ["merchant"])
-FAST = {"jobs": "on", "lease": "3s", "poll_interval": "100ms", "webhook_private": "on", "webhook_timeout": "25s"}
+FAST = {"jobs": "on", "lease": "12s", "poll_interval": "100ms", "webhook_private": "on", "webhook_timeout": "100s", "drain_timeout": "50s"}
 psql("DELETE FROM shop.job_periodic")
 psql("UPDATE shop.job_kind SET backoff = '0', backoff_max = '0', attempts = 2")
 

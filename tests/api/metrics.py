@@ -17,6 +17,7 @@ from api import Client, Tap, key, product, psql, register, workers
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 REQUESTS, DURATIONS = "holdfast_http_requests_total", "holdfast_http_request_duration_seconds"
 PRODUCT = ("GET", "/v1/products/{id}")
+LANES = ("read", "write", "slow", "purchase", "live")
 
 # What the application counts itself, by type. What the shop does is in shop.metric_families().
 OWN = {
@@ -70,14 +71,22 @@ def settled(condition):
 
 
 def log_lines():
-    """The lines of JSON in the log; Kore's own are none."""
-    return [json.loads(line) for line in open(os.environ["HF_API_LOG"], errors="strict") if line.startswith("{")]
+    """The whole lines of JSON in the log; Kore's own are none."""
+    return [json.loads(line) for line in open(os.environ["HF_API_LOG"], errors="strict") if line.startswith("{") and line.endswith("\n")]
+
+
+def logged(n):
+    """Waits for the lines of n requests of those that are counted here. Each worker writes his when he has time, and there are others between them."""
+    routes, end = (PRODUCT[1], "/v1/me", "/v1/orders", None), time.monotonic() + 60
+    while sum(line["event"] == "request" and line.get("route") in routes for line in log_lines()) < n and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 # What there is.
 seller = register("seller", ["merchant"])
 thing = product(seller)
-figures = Figures()
+figures = settled(lambda f: f.sum("holdfast_workers") == 2 and all(f.sum("process_resident_memory_bytes", worker=w) > 0 for w in "12")
+                  and all(f.sum("holdfast_database_connections", lane=lane) > 0 for lane in LANES))
 t.equal(figures.content_type, "text/plain; version=0.0.4; charset=utf-8", "the text says what it is")
 if shutil.which("promtool") is None:
     t.ok(True, "promtool # SKIP there is none: tools/install-packages metrics")
@@ -98,15 +107,22 @@ t.equal(used - known, set(), "no alert speaks of a family that is not there")
 t.equal(figures.sum("holdfast_workers"), 2, "both workers are there")
 for name in ("process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"):
     t.ok(all(figures.sum(name, worker=w) > 0 for w in "12"), f"with {name} of each", figures.text)
-t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in ("read", "write", "slow", "purchase", "live")), "connections to the database are up")
+t.ok(all(figures.sum("holdfast_database_connections", lane=lane) > 0 for lane in LANES), "connections to the database are up")
 t.equal(figures.sum("holdfast_invalidation_state"), 1, "invalidation is in one state")
 
 manual = open(f"{ROOT}/docs/operations.md", encoding="utf-8").read()
 t.equal({n for n in figures.types if re.match("holdfast_(purchase|ticket|live|sale)", n) and f"`{n}" not in manual}, set(), "of each that is about sales the manual says what it means")
 
+
+def others(f):
+    """Requests but for scrapes."""
+    return f.sum(REQUESTS) - f.sum(REQUESTS, route="/metrics")
+
+
 # Counts rise by what was requested, over many connections and so both workers.
+# Those that have made the seller and his product were six.
+before, begun = settled(lambda f: f.sum(REQUESTS, method="POST") >= 6), time.monotonic()
 lines = len(log_lines())
-before, begun = Figures(), time.monotonic()
 clients, visitors = [Client(token=seller.token) for _ in range(20)], [Client() for _ in range(20)]
 for client, visitor in zip(clients, visitors):
     assert visitor.get(f"/v1/products/{thing['id']}").status == 200
@@ -116,14 +132,14 @@ for client, visitor in zip(clients, visitors):
     assert client.post("/v1/orders", {}).status in (400, 422)
 passed = time.monotonic() - begun
 wanted = {PRODUCT + (200,): 20, PRODUCT + (404,): 20, ("none", "none", 404): 20, ("GET", "/v1/me", 200): 20}
-after = settled(lambda f: all(f.requests(*at) - before.requests(*at) >= n for at, n in wanted.items()))
+after = settled(lambda f: all(f.requests(*at) - before.requests(*at) >= n for at, n in wanted.items()) and others(f) - others(before) >= 100
+                and f.sum(DURATIONS + "_count") == f.sum(REQUESTS))
 t.equal({at: after.requests(*at) - before.requests(*at) for at in wanted}, wanted, "requests are counted by route and status, each once")
 t.equal(sum(after.sum(REQUESTS, method="POST", route="/v1/orders", status=s) - before.sum(REQUESTS, method="POST", route="/v1/orders", status=s)
             for s in ("400", "422")), 20, "whatever becomes of them")
 scrapes = after.requests("GET", "/metrics", 200)
 t.ok(scrapes > before.requests("GET", "/metrics", 200), "that of the metrics as well")
-t.equal(sum(after.sum(REQUESTS, route=r) - before.sum(REQUESTS, route=r) for r in {dict(l)["route"] for n, l in after.values if n == REQUESTS} - {"/metrics"}),
-        100, "and nothing else has changed")
+t.equal(others(after) - others(before), 100, "and nothing else has changed")
 routes = {(dict(l)["method"], dict(l)["route"]) for n, l in after.values if n == REQUESTS}
 t.equal({r: after.sum(DURATIONS + "_count", method=r[0], route=r[1]) for r in routes},
         {r: after.sum(REQUESTS, method=r[0], route=r[1]) for r in routes}, "each request has taken its time")
@@ -137,9 +153,7 @@ t.ok(sum(reads.values()) >= 20 and reads["database"] >= 1 and reads["near"] >= 1
 t.ok(thing["id"] not in after.text and "nowhere" not in after.text and seller.id not in after.text, "no path and no account is a label")
 
 # A worker that dies takes nothing along, once it has written its lines.
-end = time.monotonic() + 60
-while len(log_lines()) < lines + 100 and time.monotonic() < end:
-    time.sleep(0.1)
+logged(100)
 started = {w: after.sum("process_start_time_seconds", worker=w) for w in "12"}
 old = workers()
 os.kill(old[0], signal.SIGKILL)
@@ -158,10 +172,8 @@ t.ok(all(reborn.values.get(at, -1) >= value for at, value in after.values.items(
 marked = Client(token=seller.token)
 name = uuid.uuid4().hex
 assert marked.get(f"/v1/products/{thing['id']}?x={name}").status == 200
-end = time.monotonic() + 60
-while len(log_lines()) < lines + 101 and time.monotonic() < end:
-    time.sleep(0.1)
-time.sleep(0.5)
+logged(101)
+time.sleep(0.5)  # a line too many would be there as well
 written = [line for line in log_lines()[lines:] if line["event"] == "request"]
 t.equal(sum(line.get("route") == PRODUCT[1] and line["method"] == "GET" for line in written), 41, "each request is a line of the log")
 t.ok(all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["ts"]) and line["duration_ms"] >= 0 and line["id"] for line in written), "with time, duration and id")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# with-api: --conf 'token_ttl = 2s'
+# with-api: --conf 'token_ttl = 6s'
 """Libraries for OAuth 2.0 that know nothing of Holdfast work with it unchanged: they log in, ask, refresh when a token has
 expired, report errors by name, and log out. Runs within tools/with-api, with Debian's Python for Debian's libraries. TAP.
 

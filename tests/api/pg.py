@@ -281,23 +281,28 @@ def check_writes(api):
 
 
 def check_lanes(api):
-    ends = []
-    slow = threading.Thread(target=lambda: ends.append(api.send("slow", "sleep", 2.5)))
-    slow.start()
-    api.send("read", "one", 1)
-    api.send("write", "one", 1)
-    ok(not ends, "a statement of another lane does not wait for a slow one")
-    slow.join()
+    def beside():
+        ends = []
+        slow = threading.Thread(target=lambda: ends.append(api.send("slow", "sleep", 2.5)))
+        slow.start()
+        api.send("read", "one", 1)
+        api.send("write", "one", 1)
+        good = not ends
+        slow.join()
+        return good, ends
+
+    in_peace("a statement of another lane does not wait for a slow one", beside)
     begin = time.monotonic()
     equal(api.send("read", "sleep", 5), ["refused 57014"],
           "the server ends a statement before the request's time is over")
     took = time.monotonic() - begin
     ok(TIMEOUT * 0.8 < took < TIMEOUT + LATE, "in time", took)
-    holder = subprocess.Popen(["psql", "-XAtqc", "SELECT pg_advisory_lock(5), pg_sleep(4.5)"],
-                              stdout=subprocess.DEVNULL)
+    holder = subprocess.Popen(["psql", "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    holder.stdin.write("SELECT pg_advisory_lock(5);\n")
+    holder.stdin.flush()
     wait_for(lambda: sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "1")
     equal(api.send("write", "lock", 5), ["refused 55P03"], "and a wait for a lock before that")
-    holder.wait()
+    holder.communicate()
 
 
 def check_full(api):
@@ -356,8 +361,9 @@ def check_memory(api):
        after["memory"] - before["memory"] < 65536, "nor do 20,000 errors", before, after)
 
 
-def recover(api, what):
-    """Waits until all connections are up and each lane answers."""
+def recover(api, what, losses=0):
+    """Waits until so many connections were lost in all, all are up, and each lane answers."""
+    wait_for(lambda: api.state()["reconnects"] >= losses)
     took = wait_for(api.is_up)
     ok(took is not None, f"{what}, all connections are up again", api.state(), api.log()[-600:])
     print(f"# {what}: up after {took or -1:.2f} s")
@@ -368,18 +374,27 @@ def recover(api, what):
 
 def check_terminated(api):
     probe = Probe(api)
-    pids = backends()
-    sleeper = []
-    thread = threading.Thread(target=lambda: sleeper.append(api.send("write", "sleep", 2.5)))
-    thread.start()
-    time.sleep(0.2)
-    api.flood("read", "one", 1, 40000)
-    sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'holdfast_api'")
-    thread.join()
-    equal(sleeper, [["lost"]], "a write whose backend is terminated is lost")
-    equal(len(pids), 10, "there was a backend for each connection")
-    recover(api, "after pg_terminate_backend")
+    equal(len(backends()), 10, "there is a backend for each connection")
+
+    def terminated():
+        nonlocal losses
+        wait_for(api.is_up)
+        losses = api.state()["reconnects"] + 10
+        sleeper = []
+        thread = threading.Thread(target=lambda: sleeper.append(api.send("write", "sleep", 2.5)))
+        thread.start()
+        wait_for(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast_api'"
+                             " AND wait_event = 'PgSleep'") == "1")
+        api.flood("read", "one", 1, 40000)
+        sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'holdfast_api'")
+        thread.join()
+        wait_for(lambda: api.state()["reconnects"] >= losses)
+        return sleeper == [["lost"]], sleeper
+
+    losses = 0
+    in_peace("a write whose backend is terminated is lost", terminated)
+    recover(api, "after pg_terminate_backend", losses)
     accounts(api, "after pg_terminate_backend")
     probe.end()
 
@@ -400,27 +415,27 @@ def check_read_again(api):
     after = api.state()
     ok(answers == ["rows 1 "] * 4 and after["lost"] == before["lost"],
        "a read whose connection is lost is answered by another", answers)
-    recover(api, "after the loss of one connection")
+    recover(api, "after the loss of one connection", before["reconnects"] + 1)
 
 
 def check_killed(api):
-    probe = Probe(api)
+    probe, before = Probe(api), api.state()
     api.flood("read", "one", 1, 60000)
     time.sleep(0.05)
     kill(backends()[:1], signal.SIGKILL)
-    wait_for(lambda: not api.is_up(), 2)
-    recover(api, "after kill -9 of a backend")
+    recover(api, "after kill -9 of a backend", before["reconnects"] + 10)
     accounts(api, "after kill -9 of a backend")
     probe.end()
 
 
 def check_restarted(api):
     for mode in "fast", "immediate":
+        before = api.state()
         api.flood("write", "one", 1, 10000000)
         probe = Probe(api)
         restart(mode)
         api.flood("write", "one", 1, 0)
-        recover(api, f"after a restart ({mode}) under load")
+        recover(api, f"after a restart ({mode}) under load", before["reconnects"] + 10)
         accounts(api, f"after a restart ({mode}) under load")
         probe.end()
 
@@ -481,7 +496,7 @@ def check_crowded(directory):
 def check_unprepared(directory):
     sql("ALTER FUNCTION pg_test_changing RENAME TO pg_test_gone")
     api = Api(directory)
-    wait_for(lambda: api.log().count("database_lost") >= 4)
+    wait_for(lambda: api.log().count("database_lost") >= 5)
     time.sleep(1.0)
     equal([api.state()["up"], api.send("read", "one", 1)], [[0, 0, 0, 0, 0], ["full"]],
           "no connection is up while a statement cannot be prepared")
@@ -519,20 +534,22 @@ def check_silent_host(directory):
 
 
 def check_stopped(directory):
-    api = Api(directory)
-    wait_for(api.is_up)
-    frozen = server_pids()
-    kill(frozen, signal.SIGSTOP)
-    try:
-        api.flood("write", "one", 1, 300)
-        wait_for(lambda: api.state()["left"] == 0)
-        begin = time.monotonic()
-        api.stop()
-        took = time.monotonic() - begin
-    finally:
-        kill(frozen, signal.SIGCONT)
-    ok(took < TIMEOUT + GRACE / 2 and "stopped accepted=300 answered=300" in api.log(),
-       "a worker ends at once though the server is frozen, and answers what waits", took, api.log())
+    def stopped():
+        api = Api(directory)
+        wait_for(api.is_up)
+        frozen = server_pids()
+        kill(frozen, signal.SIGSTOP)
+        try:
+            api.flood("write", "one", 1, 300)
+            wait_for(lambda: api.state()["left"] == 0)
+            begin = time.monotonic()
+            api.stop()
+            took = time.monotonic() - begin
+        finally:
+            kill(frozen, signal.SIGCONT)
+        return took < TIMEOUT + GRACE / 2 and "stopped accepted=300 answered=300" in api.log(), took, api.log()
+
+    in_peace("a worker ends at once though the server is frozen, and answers what waits", stopped)
 
 
 def build(directory):

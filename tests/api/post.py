@@ -144,7 +144,7 @@ begin authenticators
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def listens(port):

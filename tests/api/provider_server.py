@@ -15,6 +15,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from api import Tap, at_once, within
+from peace import in_peace
 from simulated import Provider
 
 t = Tap()
@@ -31,6 +32,9 @@ class Ear(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):  # whoever has sent it was killed
+            self.close_connection = True
+            return
         before = sum(b == body for _, b, _ in self.heard)
         self.heard.append((time.time(), body, {name.lower(): value for name, value in self.headers.items()}))
         self.send_response(200 if before else 500)
@@ -103,13 +107,17 @@ t.equal(provider.ask("POST", "/refunds", {"payment_intent": one[1]["id"]}, "k")[
 t.equal(len(lines(asked["metadata[holdfast_key]"])), 1, "and is done once")
 t.equal(pay("test_decline", key="d")[0], 402, "a refusal of the card is kept")
 provider.change(latency=500, jitter=100)
-asked = form()
-begun = time.monotonic()
-answers = at_once(16, lambda _: provider.ask("POST", "/payment_intents", asked, "crowd")[:2])
-t.ok(time.monotonic() - begun >= 0.5, "an answer takes its time")
-kinds = collections.Counter(status for status, _ in answers)
-t.ok(kinds[200] >= 1 and kinds[409] >= 1 and set(kinds) <= {200, 409}, f"of 16 at once one does it, others are told that it is under way: {dict(kinds)}", answers)
-t.equal(len(lines(asked["metadata[holdfast_key]"])), 1, "and it is done once")
+
+
+def crowd():
+    """Sixteen at once with a key. Who comes when the first is done is told what became of it."""
+    asked, begun = form(), time.monotonic()
+    answers = at_once(16, lambda _: provider.ask("POST", "/payment_intents", asked, "crowd-" + asked["metadata[holdfast_key]"])[:2])
+    took, kinds, done = time.monotonic() - begun, collections.Counter(status for status, _ in answers), lines(asked["metadata[holdfast_key]"])
+    return took >= 0.5 and kinds[200] >= 1 and kinds[409] >= 1 and set(kinds) <= {200, 409} and len(done) == 1, took, kinds, done
+
+
+in_peace(t.ok, 3, "an answer takes its time; of 16 at once one does it, others are told that it is under way; and it is done once", crowd)
 provider.change(latency=0, jitter=0)
 
 # Methods that misbehave.
@@ -152,9 +160,10 @@ for method in ("test_approve", "test_decline", "test_processing", "test_webhook_
     if method not in ("test_approve", "test_decline"):
         t.equal((status, body["status"]), (200, "processing"), f"{method}: accepted")
 DONE = "payment_intent.succeeded"
-t.ok(within(60, lambda: len(heard(seen["test_webhook_order"][0], "payment_intent.processing")) == 2), "an event that is not taken comes again")
-t.ok(within(60, lambda: len(heard(seen["test_webhook_late"][0], DONE)) == 2), "also a late one")
+t.ok(within(60, lambda: len(heard(seen["test_webhook_order"][0], "payment_intent.processing")) >= 2), "an event that is not taken comes again")
+t.ok(within(60, lambda: len(heard(seen["test_webhook_late"][0], DONE)) >= 2), "also a late one")
 for method, name, n in (("test_approve", DONE, 1), ("test_decline", "payment_intent.payment_failed", 1), ("test_processing", DONE, 1), ("test_webhook_twice", DONE, 2), ("test_webhook_late", DONE, 1), ("test_webhook_amount", DONE, 1), ("test_timeout", DONE, 0)):
+    within(60, lambda m=method, k=name, least=2 * min(n, 1): len(heard(seen[m][0], k)) >= least)
     told = heard(seen[method][0], name)
     t.ok(len(told) >= 2 * min(n, 1) and len({e[1]["id"] for e in told}) == min(n, 1), f"{method}: {n} events {name}", told)
 at, event, body, headers = heard(seen["test_webhook_late"][0], DONE)[0]
@@ -172,7 +181,7 @@ other = Provider(webhook_secret="whsec_" + key, scheme="standard", webhook_url=f
 Ear.heard.clear()
 asked = form()
 other.ask("POST", "/payment_intents", asked, "x")
-t.ok(within(60, lambda: sum("webhook-id" in h for _, _, h in Ear.heard) == 2), "of scheme standard as well")
+t.ok(within(60, lambda: sum("webhook-id" in h for _, _, h in list(Ear.heard)) >= 2), "of scheme standard as well")
 _, body, headers = next(e for e in Ear.heard if "webhook-id" in e[2])
 event = json.loads(body)
 t.equal((event["type"], event["data"]["key"], event["data"]["amount"], event["data"]["currency"]), ("call.succeeded", asked["metadata[holdfast_key]"], 1000, "EUR"), "it is worded as that has it")

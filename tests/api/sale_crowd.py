@@ -14,7 +14,7 @@ import time
 import urllib.parse
 import uuid
 
-from api import Answer, product, psql, register, why_no_problem
+from api import Answer, product, psql, register, why_no_problem, within
 
 TOOLS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../tools")
 sys.path.append(TOOLS)
@@ -35,9 +35,9 @@ class Sale:
         sku = product(merchant, 1000, units)["skus"][0]["id"]
         body = {"sku_id": sku, "price": price, "quantity": units, "per_account_limit": limit, **WINDOW}
         self.id, self.units, self.limit, self.price = int(merchant.post("/v1/sales", body).json()["id"]), units, limit, price
-        ready = merchant.post(f"/v1/sales/{self.id}/preheat").json()
-        if not ready["ready"]:
-            raise RuntimeError(f"the sale is not ready: {ready}")
+        said = []  # Redis may have been away until a moment ago
+        if not within(60, lambda: said.append(merchant.post(f"/v1/sales/{self.id}/preheat")) or said[-1].status == 200 and said[-1].json()["ready"]):
+            raise RuntimeError(f"the sale is not ready: {said[-1]}")
         self.path = f"/v1/sales/{self.id}"
 
     def paid(self):
@@ -64,12 +64,17 @@ class People:
     """Accounts that were opened in bulk, and have done nothing yet: next() is one more."""
 
     def __init__(self, n):
-        self.stack = Stack(True)
-        self.accounts = iter([int(account) for account, in self.stack.sql("INSERT INTO shop.account (name) SELECT format('Buyer %s', i) FROM generate_series(1, :n) AS i RETURNING id", n=n)])
+        self.stack, self.n, self.accounts = Stack(True), n, iter(())
         self.sign = self.stack.signer()
 
+    def open(self):
+        return iter([int(account) for account, in self.stack.sql("INSERT INTO shop.account (name) SELECT format('Buyer %s', i) FROM generate_series(1, :n) AS i RETURNING id", n=self.n)])
+
     def __next__(self):
-        account = next(self.accounts)
+        account = next(self.accounts, None)
+        if account is None:  # or all have come
+            self.accounts = self.open()
+            account = next(self.accounts)
         return Person(account, self.sign(str(account)))
 
     def write(self, path, n):

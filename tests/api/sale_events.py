@@ -46,9 +46,9 @@ def buy(sale, who=olga):
 
 def sell(sale, units):
     """Sells in the database, a commit a purchase, hundreds a second. The process that does it, until SIGINT."""
-    accounts = ",".join(str(who.id) for who in buyers)
-    sql = f"""DO $$ DECLARE a bigint[] := ARRAY[{accounts}]; BEGIN FOR i IN 1..{units} LOOP
-        PERFORM shop.purchase(a[1 + i % {len(buyers)}], 'events-' || i, {sale.split("/")[-1]}, 1); COMMIT; PERFORM pg_sleep(0.001); END LOOP; END $$"""
+    accounts = psql(f"INSERT INTO shop.account (name) SELECT 'Buyer' FROM generate_series(1, {units // 500}) RETURNING id").split()
+    sql = f"""DO $$ DECLARE a bigint[] := ARRAY[{",".join(accounts)}]; BEGIN FOR i IN 1..{units} LOOP
+        PERFORM shop.purchase(a[1 + i % {len(accounts)}], 'events-' || i, {sale.split("/")[-1]}, 1); COMMIT; PERFORM pg_sleep(0.001); END LOOP; END $$"""
     return subprocess.Popen(["psql", "-Xqc", sql], stderr=subprocess.DEVNULL)
 
 
@@ -64,6 +64,7 @@ def is_left(left, state="open"):
 # The first event.
 sale = new_sale(100)
 path = sale + "/events"
+begun = time.monotonic()
 streams = {"directly": Stream(API, path), "on the socket": Stream(SOCKET, path), "through nginx": Stream(EDGE, path)}
 for way, stream in streams.items():
     t.ok(stream.until(SOON, lambda s: s.events), f"{way}: a watcher is told how the sale is", stream.raw)
@@ -75,7 +76,7 @@ t.ok("x-request-id" in first.headers and "content-length" not in first.headers, 
 event = first.last
 t.equal((event.name, sorted(event.data)), ("sale", ["ends_in", "left", "starts_in", "state", "version"]), "the event is the sale as it is")
 t.ok(all(event.data[name] == shown[name] for name in ("state", "left", "starts_in", "version"))
-     and abs(event.data["ends_in"] - shown["ends_in"]) <= 2, "in the words of GET of the sale", event, shown)
+     and -2 <= event.data["ends_in"] - shown["ends_in"] <= 2 + time.monotonic() - begun, "in the words of GET of the sale", event, shown)
 t.equal(streams["through nginx"].last.id, event.id, "with an id that is the same everywhere")
 first.note()
 more = [Stream(API, path) for _ in range(8)]
@@ -124,6 +125,7 @@ t.ok(why_no_problem(answer, "invalid_token", 401) is None, "a bad token is refus
 
 # What a client sends into a stream.
 rude = Stream(API, path)
+rude.until(SOON, lambda s: s.events)
 rude.sock.sendall(ask("/v1/categories") * 3)
 buy(sale)
 t.ok(rude.until(SOON, is_left(98)) and "HTTP/1.1" not in rude.raw and len(rude.events) == 2, "what comes on a stream's connection is no request", rude.raw)
@@ -177,12 +179,13 @@ for stream in fast + deaf + [late]:
 # By the clock.
 for ahead in (2.5, 10, 40):  # a slow machine is too late for the first
     sale = new_sale(5, starts_at=at(ahead), ends_at=at(ahead + 4))
+    begun = time.monotonic()
     stream = Stream(EDGE, sale + "/events")
     if stream.until(SOON, lambda s: s.events) and stream.last.state == "scheduled" and stream.last.data["starts_in"] >= 1:
         break
     stream.close()
 t.ok(stream.last.state == "scheduled" and 1 <= stream.last.data["starts_in"] <= ahead + 0.5, "before a sale a watcher hears when it starts", stream.raw)
-starts = stream.last.at + stream.last.data["starts_in"]
+starts = begun + stream.last.data["starts_in"]
 t.ok(stream.until(ahead + SOON, is_left(5)) and stream.last.at > starts - 1.5, "and when it does, though nobody does anything", stream.events, starts)
 t.ok(stream.until(4 + SOON, lambda s: s.last.state == "closed"), "and when it is over", stream.events)
 t.ok(stream.until(SOON, lambda s: s.ended), "which ends the stream", stream.raw)
@@ -210,7 +213,11 @@ for base in (API, EDGE):
 sale = new_sale(50)
 path = sale + "/events"
 t.ok(within(60, lambda: metric("live_watchers") == 0), "nobody watches any more", metric("live_watchers"))
-crowd = [Stream(SOCKET if n % 2 else API, path) for n in range(WATCHERS)]
+crowd = []
+for n in range(WATCHERS):
+    crowd.append(Stream(SOCKET if n % 2 else API, path))
+    if n % 100 == 99:
+        listen(crowd, 0.1)  # or those who came first would be dropped on a slow machine
 t.equal({s.status for s in crowd}, {200}, f"{WATCHERS} watch")
 extra = nobody.get(path)
 t.ok(why_no_problem(extra, "unavailable", 503) is None and int(extra.headers["retry-after"]) > 1, "one more is refused, and told when to come again", extra.headers)
@@ -218,6 +225,7 @@ t.equal(nobody.get(sale).status, 200, "everything else goes on")
 begun = time.monotonic()
 for n in range(20):
     buy(sale, buyers[n % len(buyers)])
+    listen(crowd, 0.02)
 done = time.monotonic()
 t.ok(listen(crowd, 60, is_left(30)), "all of them hear the end of twenty purchases", sum(1 for s in crowd if not is_left(30)(s)))
 slowest = max(s.last.at for s in crowd) - done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# with-api: --conf 'purchase_batch = 16' --conf 'purchase_wait = 30s' --conf 'request_timeout = 30s'
+# with-api: --conf 'purchase_batch = 16' --conf 'purchase_wait = 30s' --conf 'request_timeout = 30s' --conf 'ticket_ttl = 1h'
 """Who comes first is served first, but for a batch or two; no connection of five hundred starves; and whoever comes alone beside
 them, on a connection of his own, waits no longer than they. Batches are small here, so that there is a queue to be jumped. TAP.
 """

@@ -18,7 +18,7 @@ from sale_mob import Mob
 from sale_oracle import Oracle
 
 UNITS = int(os.environ.get("HF_UNITS", 10000))
-SECONDS = 400         # for all of it
+SECONDS = 400         # for all of it, or longer while it goes on
 TTL = 2               # of a ticket
 HELD = 3              # seconds to begin to pay in
 STILL = 20            # seconds in which something is sold if there is anything, whatever the machine does
@@ -34,7 +34,7 @@ async def sell_out(mob, words):
     crowd = asyncio.create_task(run_crowd(words))
     tasks = [asyncio.create_task(mob.misbehave()) for _ in range(100)] + [asyncio.create_task(mob.wait()) for _ in range(70)]
     paid, lying = 0, []
-    while paid < UNITS and time.monotonic() < begun + SECONDS:
+    while paid < UNITS and (time.monotonic() < begun + SECONDS or lying[-1][1:] != lying[-min(len(lying), 4 * STILL)][1:]):
         await asyncio.sleep(0.25)
         for task in tasks:
             if task.done():

@@ -214,7 +214,8 @@ class Mob:
             finally:
                 self.square.give(wire)
             self.square.note(person, self.sale, key, 1, begun, answer)
-            self.claim(answer is None or answer.status in (201, 503) or answer.code == "sold_out" or answer.code == "invalid_ticket" and person.is_late(self.sale, self.ttl), answer)
+            self.claim(answer is None or answer.status in (201, 503) or answer.code == "sold_out" or answer.code == "invalid_ticket" and person.is_late(self.sale, self.ttl)
+                       or answer.code == "request_timeout" and time.time() > begun + 9, answer)  # ten seconds are given
             await self.finish(person, self.sale, answer)
 
     async def two_in_one_write(self):

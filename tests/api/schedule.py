@@ -60,11 +60,12 @@ holder.communicate()
 other.join()
 t.equal(schedules()["slow"]["runs"], 1, "it was run once")
 
-# Two workers are the clock.
-psql("UPDATE shop.schedule_run SET next_at = clock_timestamp() - interval '1 min', runs = 0, failures = 0; UPDATE shop.schedule SET every = '1 day', at = '0'")
+# Two workers are the clock. What is done once is due again in half a day.
+psql("UPDATE shop.schedule_run SET next_at = clock_timestamp() - interval '1 min', runs = 0, failures = 0;"
+     "UPDATE shop.schedule SET every = '1 day', at = date_trunc('minute', (clock_timestamp() AT TIME ZONE 'UTC')::time + interval '12 h')::time::interval")
 clocks = [Worker(clock="on", jobs="off") for _ in range(2)]
 due = [n for n in NAMES if n != "sales"]
-t.ok(within(60, lambda: all(schedules()[n]["runs"] >= 1 for n in due)), "a worker runs what is due", schedules())
+t.ok(within(60, lambda: all(schedules()[n]["runs"] >= 1 for n in [*due, "broken"])), "a worker runs what is due", schedules())
 t.equal([schedules()[n]["runs"] for n in due], [1] * len(due), "each once, though there are two")
 t.equal([schedules()[n]["last_by"] for n in due], ["holdfast worker"] * len(due), "it is known who has")
 t.equal([schedules()[n]["runs"] for n in ("sales", "slow")], [0, 0], "what is switched off is not run")

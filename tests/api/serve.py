@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# with-api: --only-edge --expect-crash --conf 'drain_timeout = 20s'
+# with-api: --only-edge --expect-crash --conf 'drain_timeout = 20s' --conf 'request_timeout = 15s'
 """The application starts with a good configuration only, is replaced without a failed request, ends in
 peace, and comes back after a crash. Runs within tools/with-api, behind nginx. TAP.
 """

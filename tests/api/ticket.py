@@ -67,16 +67,36 @@ def crowd(sale, people, times=2):
     return [[answer if hasattr(answer, "status") else repr(answer) for answer in (told if isinstance(told, list) else [told])] for told in answers]
 
 
-def quickly(play):
-    """What it returns, once it has taken so little time that no ticket has expired meanwhile, and all are of one window: a slow machine gets other tries."""
-    for _ in range(6):
-        while time.time() % TTL > TTL / 2:
+def drawn_here():
+    return metrics()["holdfast_ticket_local_checks_total"]
+
+
+def quickly(play, counted=True):
+    """
+    What it returns, once it has taken so little time that no ticket has expired meanwhile, and all are of one window; and if they are
+    counted, Redis has always answered in time. A slow machine gets other tries.
+    """
+    for _ in range(10):
+        while time.time() % TTL > TTL / 4:
             time.sleep(0.05)
-        begun = time.time()
+        window, before = time.time() // TTL, drawn_here()
         result = play()
-        if begun // TTL == time.time() // TTL:
+        is_counted = drawn_here() == before
+        if time.time() // TTL == window and (is_counted or not counted):
             break
+    if counted:
+        t.ok(is_counted, "(Redis has counted the tickets)")
     return result
+
+
+def bought_with_new(sale, who, headers=None):
+    """A ticket, and what a purchase with it is answered; another one, should it have expired in between."""
+    for _ in range(10):
+        drawn = draw(sale, who).json()
+        answer = who.post(sale + "/purchases", {"ticket": drawn["ticket"], "quantity": 1}, headers=headers or key())
+        if "expired" not in (answer.json().get("detail") or ""):
+            break
+    return drawn, answer
 
 
 def check_crowd(name, told, most, least):
@@ -108,14 +128,21 @@ for ahead in (1.5, 6, 24):  # a slow machine is too late for the first
     if (answer := draw(starting, olga)).status != 201:
         break
 t.equal(answer.code, "sale_not_open", "a second before there is none")
-t.ok(within(60, lambda: draw(starting, olga).status == 201) and mark.get(starting).json()["state"] == "open", "and once it has started there is")
+t.ok(within(60, lambda: draw(starting, olga).status == 201) and within(60, lambda: mark.get(starting).json()["state"] == "open"), "and once it has started there is")
 
 # A good one.
 before = time.time()
 first = draw(sale, olga)
 t.ok(first.status == 201 and re.fullmatch(r"[A-Za-z0-9_-]{32}", first.json()["ticket"]), "whoever wants to buy gets a ticket", first)
 t.ok(TTL - 1 < expires_in(first) + time.time() - before and expires_in(first) <= 2 * TTL, "which is good for a while, and not for long", first, expires_in(first))
-told = quickly(lambda: at_once(8, lambda i: Client(token=olga.token).post(sale + "/tickets")))
+
+
+def come_at_once():
+    who = strangers(1)[0]
+    return at_once(8, lambda i: draw(sale, Client(token=who.token)))
+
+
+told = quickly(come_at_once)
 t.ok(len({answer.json()["ticket"] for answer in told}) == 1, "whoever asks at once, of whichever worker, gets one", *told)
 mine, his = draw(sale, olga).json()["ticket"], draw(sale, otto).json()["ticket"]
 t.ok(mine != his, "each his own")
@@ -128,8 +155,9 @@ changed = [mine[:i] + random.choice(CHARACTERS.replace(mine[i], "")) + mine[i + 
 t.ok(all(bad(buy(sale, olga, text)) for text in changed), "none with any character changed is taken", *[text for text in changed if not bad(buy(sale, olga, text))])
 wrong = [mine[:-1], mine[1:], mine + "A", mine * 2, mine[:16], "", "=" * 32, " " + mine, mine + "\n", "é" * 16, "A" * 32, mine.swapcase(), mine[::-1]]
 t.ok(all(bad(buy(sale, olga, text)) for text in wrong), "nor a part of one, nor more than one", *[(text, buy(sale, olga, text)) for text in wrong if not bad(buy(sale, olga, text))])
-mine = draw(sale, olga).json()["ticket"]
-t.equal(buy(sale, olga, mine).status, 201, "a good one is")
+drawn, answer = bought_with_new(sale, olga)
+mine = drawn["ticket"]
+t.equal(answer.status, 201, "a good one is")
 
 # So many.
 def come_twice():
@@ -142,20 +170,21 @@ have = check_crowd("two workers", first, 30, 30)
 t.ok(sum(answer.status == 201 for answer in told) == 30, "as long as these are good there are no more")
 refused = [(who, answer) for who, answer in zip(people, told) if answer.status == 429]
 time.sleep(max(int(answer.headers["retry-after"]) for _, answer in refused))
-t.equal([draw(small, who).status for who, _ in refused[:30]], [201] * 30, "whoever waited as long as he was told gets one")
-t.equal(draw(small, refused[0][0]).status, 201, "and keeps it")
-t.ok(within(60, lambda: psql(f"SELECT tickets FROM shop.report_sale_conversion WHERE sale_id = {small.split('/')[-1]}") == "60"), "reports count them",
+later = [draw(small, who) for who, _ in refused[:30]]
+t.equal([answer.status for answer in later], [201] * 30, "whoever waited as long as he was told gets one")
+later.append(draw(small, refused[0][0]))
+t.equal(later[-1].status, 201, "and keeps it")
+count = len({answer.json()["ticket"] for answer in [*told, *later, *(answer for mine in first for answer in mine)] if answer.status == 201})
+t.ok(count >= 60 and within(60, lambda: psql(f"SELECT tickets FROM shop.report_sale_conversion WHERE sale_id = {small.split('/')[-1]}") == str(count)), "reports count them", count,
      psql(f"SELECT sale_id, tickets FROM shop.report_sale_conversion"))
 figures = metrics()
-t.ok(figures["holdfast_tickets_total"] - begun["holdfast_tickets_total"] >= 62 and figures["holdfast_tickets_refused_total"] - begun["holdfast_tickets_refused_total"] >= 30
-     and figures["holdfast_ticket_local_checks_total"] == begun["holdfast_ticket_local_checks_total"], "and so do the figures")
+t.ok(figures["holdfast_tickets_total"] - begun["holdfast_tickets_total"] >= 62 and figures["holdfast_tickets_refused_total"] - begun["holdfast_tickets_refused_total"] >= 30, "and so do the figures")
 
 # An old one.
 answer = buy(sale, olga, mine)
 t.ok(bad(answer) and "expired" in answer.json()["detail"], "one that has expired is none", answer)
 again = {"Idempotency-Key": "before-it-expired"}
-dear = draw(sale, anna := register("anna")).json()
-bought = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 1}, headers=again)
+dear, bought = bought_with_new(sale, anna := register("anna"), again)
 ends_at = datetime.datetime.fromisoformat(dear["expires_at"].replace("Z", "+00:00")).timestamp()
 time.sleep(max(ends_at - time.time(), 0) + 0.05)
 answer = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 1}, headers=again)
@@ -164,8 +193,8 @@ answer = anna.post(sale + "/purchases", {"ticket": dear["ticket"], "quantity": 2
 t.equal(answer.code, "idempotency_key_reused", "the key stays what it was for")
 t.equal(len(anna.get("/v1/orders").json()["items"]), 1, "and buys no more")
 t.ok(bad(buy(sale, otto, mine)) and "detail" not in buy(sale, otto, mine).json(), "and nobody else hears that it was one")
-new = draw(sale, olga).json()["ticket"]
-t.ok(new != mine and buy(sale, olga, new).status == 201, "a new one is good")
+drawn, answer = bought_with_new(sale, olga)
+t.ok(drawn["ticket"] != mine and answer.status == 201, "a new one is good")
 
 # The end.
 for ahead in (6, 20, 60):  # a slow machine is too late for the first
@@ -176,47 +205,58 @@ for ahead in (6, 20, 60):  # a slow machine is too late for the first
 last = datetime.datetime.fromisoformat(answer.json()["expires_at"].replace("Z", "+00:00"))
 t.ok(last <= datetime.datetime.fromisoformat(ends), "no ticket is good for longer than its sale", answer, ends)
 gone = new_sale(1)
-ticket = draw(gone, olga).json()["ticket"]
-t.equal(buy(gone, olga, ticket).status, 201, "the last unit is bought")
+t.equal(bought_with_new(gone, olga)[1].status, 201, "the last unit is bought")
 t.ok(soon("sold_out", gone), "once all is sold there are no tickets", draw(gone, otto))
 closed = new_sale()
 draw(closed, olga)
 mark.post(closed + "/close")
 t.ok(soon("sale_closed", closed), "nor once the sale is closed", draw(closed, otto))
-t.ok(within(60, lambda: draw(ending, olga).code == "sale_closed") and datetime.datetime.now(datetime.timezone.utc) >= datetime.datetime.fromisoformat(ends) - datetime.timedelta(seconds=1), "nor once it has ended", draw(ending, olga))
+t.ok(within(60, lambda: draw(ending, olga).code == "sale_closed") and datetime.datetime.now(datetime.timezone.utc) >= datetime.datetime.fromisoformat(ends) - datetime.timedelta(seconds=3), "nor once it has ended", draw(ending, olga))
+
 
 # Redis forgets, dies, and stands still.
-flushed, people = new_sale(10), strangers()
-check_crowd("before Redis forgets", crowd(flushed, people), 30, 30)
+def come():
+    sale, people = new_sale(10), strangers()
+    return sale, people, crowd(sale, people)
+
+
+flushed, people, told = quickly(come)
+check_crowd("before Redis forgets", told, 30, 30)
 redis("FLUSHALL")
 told = crowd(flushed, people)
 t.ok(sum(any(answer.status == 201 for answer in mine) for mine in told) <= 60 and all(answer.status in (201, 429) for mine in told for answer in mine), "once Redis has forgotten them there are no more than as many again")
 
-killed, people = new_sale(10), strangers()
-before = {who: draw(killed, who).json()["ticket"] for who in people[:10]}
-chaos_load.kill_redis()
-try:
-    have = check_crowd("Redis is dead", crowd(killed, people), 30, 15)
-    answers = [(draw(killed, who), ticket) for who, ticket in before.items()]
-    t.ok(all(answer.json()["ticket"] == ticket or expires_in(answer) > TTL - 1 for answer, ticket in answers if answer.status == 201), "Redis is dead: whoever has one gets the same")
-    t.ok(metrics()["holdfast_ticket_local_checks_total"] > 0, "Redis is dead: the figures say so")
-finally:
-    chaos_load.start_redis()
+
+def come_when_dead():
+    killed, people = new_sale(10), strangers()
+    before = {who: draw(killed, who).json() for who in people[:10]}
+    chaos_load.kill_redis()
+    try:
+        told = crowd(killed, people)
+        return told, [(draw(killed, who), old) for who, old in before.items()], drawn_here()
+    finally:
+        chaos_load.start_redis()
+
+
+told, answers, here = quickly(come_when_dead, counted=False)
+check_crowd("Redis is dead", told, 30, 15)
+t.ok(all(answer.json()["ticket"] == old["ticket"] or answer.json()["expires_at"] > old["expires_at"] for answer, old in answers if answer.status == 201), "Redis is dead: whoever has one gets the same")
+t.ok(here > 0, "Redis is dead: the figures say so")
 t.ok(within(60, lambda: metrics()["holdfast_workers_with_redis"] == 2), "Redis is back")
 
 
 def is_counted():
     """Whether both workers count in Redis again."""
-    before = metrics()["holdfast_ticket_local_checks_total"]
+    before = drawn_here()
     crowd(new_sale(10), strangers(20), 1)
-    return metrics()["holdfast_ticket_local_checks_total"] == before
+    return drawn_here() == before
 
 
 t.ok(within(60, is_counted), "and used")
-check_crowd("Redis is back", quickly(lambda: crowd(new_sale(10), strangers())), 30, 30)
+check_crowd("Redis is back", quickly(come)[2], 30, 30)
 
 with Frozen(processes("redis-server")):
     begun = time.monotonic()
-    check_crowd("Redis stands still", crowd(new_sale(10), strangers()), 30, 15)
+    check_crowd("Redis stands still", quickly(come, counted=False)[2], 30, 15)
     print(f"# Redis stands still: that took {time.monotonic() - begun:.1f} s", flush=True)
 t.ok(within(60, lambda: metrics()["holdfast_workers_with_redis"] == 2), "Redis goes on")

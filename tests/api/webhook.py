@@ -7,7 +7,7 @@ import time
 import uuid
 
 from api import Client, Tap, key, product, psql, register, why_no_problem
-from world import changed, digest, sign
+from world import changed, digest, settle, sign
 
 t = Tap()
 nobody, mark, olga = Client(), register("mark", ["merchant"]), register("olga")
@@ -44,6 +44,7 @@ good = sign(body, "evt_" + call[-8:], provider=BANK)
 answer = send(body, good)
 t.ok(answer.status == 200 and answer.json() == {"result": "applied"}, "an event that is signed is taken", answer)
 t.equal((status(order), olga.get(f"/v1/payments/{payment}").json()["state"]), ("paid", "captured"), "and the order is paid")
+settle()
 before = digest()
 answer = send(body, good)
 t.ok(answer.status == 200 and answer.json() == {"result": "duplicate"}, "the same again is told apart", answer)
@@ -56,6 +57,7 @@ order, payment, call = begin()
 body = event(call)
 good, now = sign(body, "evt_" + call[-8:], provider=BANK), int(time.time())
 flipped = good["webhook-signature"][:-6] + ("A" if good["webhook-signature"][-6] != "A" else "B") + good["webhook-signature"][-5:]
+settle()
 before = digest()
 for claim, sent, headers, provider in [
         ("without any header", body, {"Content-Type": "application/json"}, BANK), ("without a signature", body, {**good, "webhook-signature": None}, BANK), ("without an id", body, {**good, "webhook-id": None}, BANK),

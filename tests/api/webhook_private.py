@@ -20,7 +20,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 hook, hook6 = Receiver(), Receiver("::1")
 mark = register("mark", ["merchant"])
 endpoint = mark.post("/v1/webhook-endpoints", {"url": "https://example.org/", "events": ["order.placed"]}).json()["id"]
-FAST = {"jobs": "on", "poll_interval": "50ms", "webhook_timeout": "3s"}
+FAST = {"jobs": "on", "poll_interval": "50ms", "webhook_timeout": "30s"}
 REFUSED = "it has no address that may be called"
 
 # Judged one by one, as sockets have them.

@@ -48,12 +48,17 @@ class Worker:
             return file.read()
 
     def events(self, name=None):
-        """Lines of the log; those of an event."""
-        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        """Lines of the log that are whole; those of an event."""
+        lines = [json.loads(line) for line in self.log().split("\n")[:-1] if line.startswith("{")]
         return [line for line in lines if name is None or line["event"] == name]
 
     def children(self):
         return workers(self.process.pid)
+
+    def is_told(self):
+        """Whether it has heard that it is to end: it has said so to the database."""
+        pids = ", ".join(map(str, self.children())) or "0"
+        return psql(f"SELECT count(*) FROM shop.worker WHERE pid IN ({pids}) AND stopped_at IS NOT NULL") != "0"
 
     def kill(self, whole=False):
         """kill -9 of the worker processes, or of their parent as well."""

@@ -14,8 +14,8 @@
 
 #include "reader.h"
 
-#define TIMEOUT 200 /* milliseconds, of the reader */
-#define BOUND	(TIMEOUT * 1000 + 20 * SECOND)
+#define TIMEOUT 200	  /* milliseconds, of a reader that is to give up */
+#define PATIENT 20000 /* of one that is to be answered, whoever stands still meanwhile */
 #define LINES	3
 
 /* What a connection gets; a line of NULL is the last, and behind it the connection is kept. */
@@ -23,7 +23,7 @@ typedef struct Hostile
 {
 	const char *line[LINES];
 	size_t length[LINES]; /* 0: to the NUL */
-	int delay;			  /* before each line, milliseconds */
+	bool late;			  /* not before there is another command, or nobody any more */
 	bool slow;			  /* byte by byte */
 	bool flood;			  /* the last line again and again */
 	bool close;			  /* behind the last line, or at once */
@@ -66,7 +66,7 @@ send_line(int fd, const char *line, size_t length, bool slow)
 		if (send(fd, line + at, step, MSG_NOSIGNAL) < 0)
 			return false;
 		if (slow)
-			usleep(20000);
+			usleep(TIMEOUT / 2 * 1000);
 	}
 	return true;
 }
@@ -84,8 +84,8 @@ serve(int fd, const Hostile *is)
 		{
 			if (!is->flood && recv(fd, command, sizeof(command), 0) <= 0)
 				return;
-			if (is->delay > 0)
-				usleep((useconds_t) is->delay * 1000);
+			if (is->late && recv(fd, command, sizeof(command), 0) <= 0)
+				return;
 			if (!send_line(fd, is->line[i], length, is->slow))
 				return;
 		} while (is->flood && (i + 1 == LINES || is->line[i + 1] == NULL));
@@ -119,24 +119,24 @@ run(void *unused)
  * has to be 0, for a reader that has seen none.
  */
 static HfCacheAnswer
-meet(const Hostile *next)
+meet(const Hostile *next, int timeout)
 {
-	HfCacheAddress where = {.path = address.sun_path, .timeout = TIMEOUT};
+	HfCacheAddress where = {.path = address.sun_path, .timeout = timeout};
 	HfCacheReader *reader;
 	HfCacheEntry item = entry_of("item:1");
 	HfText payload;
 	HfCacheLease lease;
 	HfCacheAnswer answer;
-	Usec begun = now();
+	Usec begun = now(), bound = timeout * 1000 + 20 * SECOND;
 
 	behave(next);
 	reader = hf_cache_reader_open(&where, PREFIX);
 	answer = get(reader, &item, &payload, &lease);
-	check(now() - begun < BOUND, "%s takes %ld us", next->line[0], (long) (now() - begun));
+	check(now() - begun < bound, "%s takes %ld us", next->line[0], (long) (now() - begun));
 	begun = now();
 	if (answer == HF_CACHE_LEASED)
 		answer = hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, 60000);
-	check(now() - begun < BOUND, "%s takes %ld us", next->line[0], (long) (now() - begun));
+	check(now() - begun < bound, "%s takes %ld us", next->line[0], (long) (now() - begun));
 	hf_cache_reader_close(reader);
 	return answer;
 }
@@ -148,7 +148,8 @@ static void
 expect_all(const Hostile *list, size_t n, int line, HfCacheAnswer expected)
 {
 	for (size_t i = 0; i < n; i++)
-		expect(meet(&list[i]), expected, list[i].line[line]);
+		expect(meet(&list[i], expected == HF_CACHE_BROKEN ? TIMEOUT : PATIENT), expected,
+			   list[i].line[line]);
 }
 
 static void
@@ -200,7 +201,7 @@ test_asking(void)
 
 	expect_all(broken, sizeof(broken) / sizeof(broken[0]), 0, HF_CACHE_BROKEN);
 	expect_all(off, sizeof(off) / sizeof(off[0]), 0, HF_CACHE_OFF);
-	expect(meet(&good), HF_CACHE_HIT, "what is no garbage");
+	expect(meet(&good, PATIENT), HF_CACHE_HIT, "what is no garbage");
 	claim("garbage in reply to a question is no hit, and no crash");
 }
 
@@ -226,7 +227,7 @@ test_leasing(void)
 
 	expect_all(broken, sizeof(broken) / sizeof(broken[0]), 1, HF_CACHE_BROKEN);
 	expect_all(off, sizeof(off) / sizeof(off[0]), 1, HF_CACHE_OFF);
-	expect(meet(&busy), HF_CACHE_BUSY, "what is no garbage");
+	expect(meet(&busy, PATIENT), HF_CACHE_BUSY, "what is no garbage");
 	claim("garbage in reply to a request for a lease is no lease");
 }
 
@@ -248,8 +249,8 @@ test_filling(void)
 
 	expect_all(broken, sizeof(broken) / sizeof(broken[0]), 2, HF_CACHE_BROKEN);
 	expect_all(refused, sizeof(refused) / sizeof(refused[0]), 2, HF_CACHE_REFUSED);
-	expect(meet(&off), HF_CACHE_OFF, "an error");
-	expect(meet(&stored), HF_CACHE_STORED, "what is no garbage");
+	expect(meet(&off, PATIENT), HF_CACHE_OFF, "an error");
+	expect(meet(&stored, PATIENT), HF_CACHE_STORED, "what is no garbage");
 	claim("garbage in reply to a fill is no success");
 }
 
@@ -258,7 +259,7 @@ test_slow(void)
 {
 	Hostile slow = {.line = {"*2\r\n$1\r\n0\r\n$2\r\n\nx\r\n"}, .slow = true};
 
-	expect(meet(&slow), HF_CACHE_BROKEN, "a reply that takes its time");
+	expect(meet(&slow, TIMEOUT), HF_CACHE_BROKEN, "a reply that takes its time");
 	claim("a reply that comes byte by byte is not waited for any longer");
 }
 
@@ -299,7 +300,7 @@ test_late(void)
 {
 	static const char old[] = "*2\r\n$1\r\n0\r\n$2\r\n\nx\r\n";
 	Hostile list[] = {{.line = {":1\r\n", old, old}},
-					  {.line = {old, old, old}, .delay = TIMEOUT + 50},
+					  {.line = {old, old, old}, .late = true},
 					  {.line = {"-NOSCRIPT\r\n*0\r\n", old, old}}};
 	HfCacheAddress where = {.path = address.sun_path, .timeout = TIMEOUT};
 	HfText payload;
@@ -315,7 +316,7 @@ test_late(void)
 		expect(get(reader, &item, &payload, &lease), HF_CACHE_BROKEN, "the first answer");
 		while (now() - begun < 30 * SECOND && count_connections() < 2)
 			expect(get(reader, &two, &payload, &lease), HF_CACHE_BROKEN, "the next question");
-		check(count_connections() == 2, "there are %d connections", count_connections());
+		check(count_connections() >= 2, "there are %d connections", count_connections());
 		hf_cache_reader_close(reader);
 	}
 	claim("an answer that comes late, or twice, is not taken for that to the next question");
@@ -336,7 +337,7 @@ test_pauses(void)
 		Usec begun = now();
 
 		behave(&list[i]);
-		while (now() - begun < SECOND)
+		while (now() - begun < SECOND || (count_connections() == 0 && now() - begun < 30 * SECOND))
 			expect(get(reader, &item, &payload, &lease), HF_CACHE_BROKEN, "from a closed door");
 		check(count_connections() > 0 && count_connections() <= 8, "%d connections in a second",
 			  count_connections());

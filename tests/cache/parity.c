@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "race.h"
 
@@ -98,6 +99,35 @@ entry_at(const PGresult *rows, int at, int which)
 	return entry;
 }
 
+/* Asks; where the worker was held up and there is no heartbeat, until there is one again. */
+static HfCacheAnswer
+ask(HfCacheReader *reader, const HfCacheEntry *entry, HfCacheLease *lease)
+{
+	Usec deadline = now() + 60 * SECOND;
+	HfText payload;
+	HfCacheAnswer answer;
+
+	while ((answer = hf_cache_reader_get(reader, entry, &payload, lease)) == HF_CACHE_OFF &&
+		   now() < deadline)
+		usleep(10000);
+	return answer;
+}
+
+/* Fills an entry; again if that took so long that the lease was over. */
+static void
+fill(HfCacheReader *reader, const HfCacheEntry *entry)
+{
+	Usec deadline = now() + 60 * SECOND;
+	HfCacheLease lease;
+	HfCacheAnswer answer;
+
+	while ((answer = ask(reader, entry, &lease)) != HF_CACHE_HIT && now() < deadline)
+		if (answer == HF_CACHE_LEASED)
+			(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
+		else
+			usleep(10000);
+}
+
 /* Fills all entries. */
 static void
 fill_all(HfCacheReader *reader, const PGresult *rows)
@@ -106,11 +136,8 @@ fill_all(HfCacheReader *reader, const PGresult *rows)
 		for (int which = 0; which < KEYS; which++)
 		{
 			HfCacheEntry entry = entry_at(rows, at, which);
-			HfText payload;
-			HfCacheLease lease;
 
-			if (hf_cache_reader_get(reader, &entry, &payload, &lease) == HF_CACHE_LEASED)
-				(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
+			fill(reader, &entry);
 		}
 }
 
@@ -122,14 +149,15 @@ look_at_all(HfCacheReader *reader, const PGresult *rows, int changed)
 		for (int which = 0; which < KEYS; which++)
 		{
 			HfCacheEntry entry = entry_at(rows, at, which);
-			HfText payload;
 			HfCacheLease lease;
-			HfCacheAnswer answer = hf_cache_reader_get(reader, &entry, &payload, &lease);
+			HfCacheAnswer answer = ask(reader, &entry, &lease);
 
 			check(answer == (at == changed ? HF_CACHE_LEASED : HF_CACHE_HIT),
 				  "row %d was changed, and key %d of row %d, %s, %s", changed + 1, which, at + 1,
 				  entry.key.text, answer == HF_CACHE_HIT ? "is still there" : "is gone");
-			(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
+			if (answer == HF_CACHE_LEASED)
+				(void) hf_cache_reader_fill(reader, &lease, &(HfText){"x", 1}, VALUE_TTL);
+			fill(reader, &entry);
 		}
 }
 

@@ -77,5 +77,5 @@ session_number(PGconn *conn, const char *sql, int64_t parameter)
 void
 session_sync(PGconn *conn)
 {
-	session_do(conn, "SELECT holdfast.cache_sync('10 s')");
+	session_do(conn, "SELECT holdfast.cache_sync('60 s')");
 }

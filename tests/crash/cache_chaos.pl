@@ -156,10 +156,10 @@ sub promote
 
 my @troubles = (
 	['a backend is killed', 5, sub {
-		kill('KILL', sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'checker' ORDER BY random() LIMIT 1"));
+		kill_one("application_name = 'checker'");
 		wait_for(60, sub { sql_status('SELECT') eq '00000' });
 	}],
-	['the cache worker is killed', 5, sub { kill('KILL', worker_pid()); wait_for(60, sub { sql_status('SELECT') eq '00000' }) }],
+	['the cache worker is killed', 5, sub { kill_one("backend_type = 'holdfast cache'"); wait_for(60, sub { sql_status('SELECT') eq '00000' }) }],
 	['the postmaster is killed', 5, \&kill_postmaster],
 	['transactions are prepared before a crash', 2, \&prepare_and_crash],
 	['Redis is killed', 2, sub { kill_redis(); as_server('rm', '-f', $dump); start_redis() }],

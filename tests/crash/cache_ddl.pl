@@ -118,7 +118,7 @@ sql('ALTER TABLE product DISABLE TRIGGER holdfast_cache');
 becomes('trigger off', 'when a trigger is switched off, the cache is');
 like(status('last_error'), qr/trigger holdfast_cache of table product/, 'the status tells which one');
 is(sql('SELECT DISTINCT table_name, fires_always FROM holdfast.watched WHERE NOT fires_always'), 'product|f', 'and so does watched');
-is(sql_status("SELECT holdfast.cache_sync('5 s')"), '00000', 'cache_sync() works');
+is(sql_status("SELECT holdfast.cache_sync('60 s')"), '00000', 'cache_sync() works');
 sql("UPDATE product SET title = 'unseen' WHERE id = 1");
 sql("SELECT holdfast.watch('product', 'p:{id}')");
 becomes('on', 'when the table is watched again, the cache is on');

@@ -49,8 +49,8 @@ foreach my $way (sort keys %ways)
 	is(sql($triggers, db => $db), sql($triggers), "$way: by the same triggers");
 	is(sql('SELECT (SELECT count(*) FROM _holdfast.cache_prepared), (SELECT count(*) FROM product)', db => $db), '0|2', "$way: what is prepared stays where it is");
 	ok(wait_for(70, sub { status('state', db => $db) eq 'on' }), "$way: the cache of the new database is on");
-	my $generation = redis('get', "holdfast:$db:heartbeat");
-	is($generation, status('generation', db => $db), "$way: it has a heartbeat of its own");
+	my $generation = status('generation', db => $db);
+	ok(wait_for(60, sub { redis('get', "holdfast:$db:heartbeat") eq $generation }), "$way: it has a heartbeat of its own");
 	redis('mset', map { ("holdfast:$_:value:{p:1}", 'cached') } "$db:$generation", "$ENV{PGDATABASE}:" . status('generation'));
 	sql('UPDATE product SET id = 1 WHERE id = 1; UPDATE sale SET id = 3 WHERE id = 2', db => $db);
 	synced(db => $db);

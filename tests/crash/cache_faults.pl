@@ -213,7 +213,7 @@ sub untold
 	return if !@ids || $now > $generation;
 	@lost = map { "$names[$_] is there" } grep { $values[$_] ne '' } 0 .. $#names;
 	my @silent = ('tag:products', map { "product:$_" } @ids);
-	wait_for(10, sub {
+	wait_for(60, sub {
 		my %heard = map { $_ => 1 } split(/\r?\n/, hear());
 		return !(@silent = grep { !$heard{$_} } @silent);
 	});
@@ -354,7 +354,7 @@ sub sweep
 		my $good = eval { $try->($kind, $scenario, $n) };
 		my $error = $@;
 		my ($fired, $where) = disarm();
-		$good ? look_for_crashes() : wait_for(10, \&look_for_crashes) || complain($error);
+		$good ? look_for_crashes() : wait_for(60, \&look_for_crashes) || complain($error);
 		last unless $fired || @complaints;
 		$faults++;
 		next unless @complaints;

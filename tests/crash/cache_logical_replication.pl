@@ -75,7 +75,7 @@ changes("COMMIT PREPARED 'one'", 'product:5 tag:prices title:t5', 'and committed
 changes(["BEGIN; UPDATE product SET price = 2; PREPARE TRANSACTION 'one'", "ROLLBACK PREPARED 'one'"], '', 'or rolled back');
 changes("BEGIN; SAVEPOINT a; INSERT INTO product SELECT g, 't' || g FROM generate_series(100, 3000) AS g; ROLLBACK TO a; INSERT INTO product VALUES (6, 't6'); COMMIT",
 	'product:6 tag:prices title:t6', 'a large one that is streamed, of which little is kept');
-is(status('state'), 'on', 'the cache is on');
+ok(cache_is_on(), 'the cache is on');
 sql('ALTER SUBSCRIPTION shop DISABLE');
 sql('ALTER SUBSCRIPTION shop SET (slot_name = NONE)');
 sql('DROP SUBSCRIPTION shop');

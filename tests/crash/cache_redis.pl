@@ -184,14 +184,14 @@ cmp_ok(log_lines() - $before, '<=', 5, sprintf('the log has grown by %d lines in
 ok(start_redis(), 'Redis starts again');
 becomes('on', 'when Redis is back');
 cmp_ok(status('generation'), '>', $generation, 'another Redis is another generation');
-is(redis('get', "${prefix}heartbeat"), status('generation'), 'the heartbeat has it');
+ok(wait_for(60, sub { redis('get', "${prefix}heartbeat") eq status('generation') }), 'the heartbeat has it');
 
 # --- Other states
 
 my $worker = worker_pid($db);
 stop($worker);
 becomes('behind', 'when the worker is frozen');
-is(redis('get', "${prefix}heartbeat"), '', 'and there is no heartbeat');
+ok(wait_for(60, sub { redis('get', "${prefix}heartbeat") eq '' }), 'and there is no heartbeat');
 cont($worker);
 becomes('on', 'when it goes on');
 sql('ALTER TABLE item DISABLE TRIGGER holdfast_cache');

@@ -28,11 +28,8 @@ for my $round (1 .. $rounds)
 {
 	my $storm = storm(0.7, $seed + $round);
 	sleep(0.2 + rand(0.4));
-	my ($pid, $type) = split /\|/, sql(
-		"SELECT pid, backend_type FROM pg_stat_activity
-		 WHERE application_name = 'hammer' OR backend_type LIKE 'holdfast%' ORDER BY random() LIMIT 1");
 	my $killed = time;
-	kill('KILL', $pid);
+	my $type = kill_one("application_name = 'hammer' OR backend_type LIKE 'holdfast%'");
 	my $owner = new_owner();
 	ok(wait_for(60, sub { sql_status("SELECT holdfast.reserve('$owner', 1, 1)") eq '00000' }),
 		sprintf('round %d: %s killed, reserve works again (after %.1f s)', $round, $type, time - $killed));

@@ -9,13 +9,14 @@ use Crash;
 use Test::More;
 
 stack('--no-preload', '--fast');
-plan tests => 40;
+plan tests => 41;
 
 my ($a, $b, $c) = map { new_owner() } 1 .. 3;
 
 is(sql('SELECT holdfast.receive(1, 3)'), 3, 'units are received');
-is(sql_status("SELECT holdfast.reserve('$a', 1, 3, '300 ms')"), '00000', 'units are held');
+is(sql_status("SELECT holdfast.reserve('$a', 1, 3)"), '00000', 'units are held');
 is(sql_status("SELECT holdfast.reserve('$b', 1, 1)"), 'HF001', 'and not held twice');
+is(sql_status("SELECT holdfast.reserve('$a', 1, 3, '300 ms')"), '00000', 'for a moment more');
 ok(wait_for(60, sub { sql('SELECT holdfast.available(1)') == 3 }), 'a hold counts as available from its deadline on');
 is(sql("SELECT state FROM _holdfast.hold WHERE owner = '$a'"), 'h', 'although nobody has tidied up');
 is(sql_status("SELECT holdfast.reserve('$b', 1, 1, '100 ms')"), '00000', 'the units of an expired hold can be held');

@@ -41,11 +41,7 @@ sub pay
 # Kills somebody who serves a buyer, a worker or the provider; or one of ours.
 sub kill_backend
 {
-	my ($pid, $type) = split /\|/, sql(
-		"SELECT pid, backend_type FROM pg_stat_activity
-		 WHERE application_name = 'payments' OR backend_type LIKE 'holdfast%' ORDER BY random() LIMIT 1");
-	kill('KILL', $pid);
-	return $type;
+	return kill_one("application_name = 'payments' OR backend_type LIKE 'holdfast%'");
 }
 
 sub kill_postmaster

@@ -30,7 +30,7 @@ sub has_reaper
 sql('SELECT holdfast.receive(1, 10)');
 ok(wait_for(60, \&has_reaper), 'the reaper starts by itself');
 is(sql("SELECT usename, rolsuper FROM pg_stat_activity JOIN pg_roles ON rolname = usename
-	WHERE backend_type = 'holdfast reaper'"), 'holdfast_worker|f', 'it runs as holdfast_worker, who is no superuser');
+	WHERE backend_type = 'holdfast reaper' AND datname = '$db'"), 'holdfast_worker|f', 'it runs as holdfast_worker, who is no superuser');
 is(sql("SELECT count(*) FROM pg_stat_activity
 	WHERE backend_type LIKE 'holdfast%' AND datname IS NOT NULL AND usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)"),
 	0, 'no worker in a database has the session of a superuser');
@@ -56,8 +56,10 @@ my $script = server_dir() . '/buy.sql';
 open(my $file, '>', $script) or die "$script: $!\n";
 print $file "BEGIN;\nSELECT holdfast.reserve(gen_random_uuid(), 2, 1);\nSELECT pg_sleep(0.002);\nCOMMIT;\n";
 close($file);
-system("pgbench -n -c 8 -T 1 -f $script >/dev/null 2>&1");
-cmp_ok(sql('SELECT lanes FROM holdfast.stock WHERE sku = 2'), '>', 1, 'contention gives a SKU more lanes');
+my $buyers = open(my $output, '-|', "exec pgbench -n -c 8 -T 120 -f $script 2>&1") // die "pgbench: $!\n";
+ok(wait_for(60, sub { sql('SELECT lanes FROM holdfast.stock WHERE sku = 2') > 1 }), 'contention gives a SKU more lanes');
+kill('TERM', $buyers);
+close($output);
 ok(wait_for(60, sub { sql('SELECT lanes FROM holdfast.stock WHERE sku = 2') == 1 }), 'the reaper merges calm lanes');
 
 sql("ALTER SYSTEM SET holdfast.worker_role = 'postgres'");
@@ -66,7 +68,7 @@ $pid = reaper_pid($db);
 sql("SELECT pg_terminate_backend($pid)");
 ok(wait_for(60, sub { log_text() =~ /holdfast workers do not run as a superuser/ }),
 	'a superuser as holdfast.worker_role is refused, and the log says so');
-ok(!has_reaper(), 'and no reaper runs');
+ok(wait_for(60, sub { !has_reaper() }) && !wait_for(3, \&has_reaper), 'and no reaper runs');
 sql('ALTER SYSTEM RESET holdfast.worker_role');
 sql('SELECT pg_reload_conf()');
 ok(wait_for(60, \&has_reaper), 'with the role put right the reaper is back');

@@ -12,7 +12,7 @@
 
 #define LOOK_PAUSE 20000 /* microseconds between two looks */
 
-static long looks;
+static atomic_long looks;
 
 long
 audit_looks(void)
@@ -47,7 +47,7 @@ audit_watch(void *arg)
 	Client *c = arg;
 
 	db_connect(c);
-	while (!stop && violations() == 0)
+	while ((!stop || looks == 0) && violations() == 0)
 	{
 		look(c);
 		if (c->lost && options.survive)

@@ -89,13 +89,38 @@ run_threads(Client *clients, int n, void *(*body)(void *) )
 		pthread_join(clients[i].thread, NULL);
 }
 
+/*
+ * Has all happened that the storm is for?  The clients count on meanwhile.  Where connections are to
+ * be lost, two were: the first may have been lost before the server knows of a crash.
+ */
+static bool
+has_enough(const Client *clients)
+{
+	long lost = 0;
+	int kinds = 0;
+
+	for (int i = 0; i < options.clients; i++)
+		lost += *(const volatile long *) &clients[i].lost_connections;
+	if (options.survive)
+		return lost > 1;
+	for (int op = 0; op < OPERATIONS; op++)
+	{
+		long done = 0;
+
+		for (int i = 0; i < options.clients; i++)
+			done += *(const volatile long *) &clients[i].done[op];
+		kinds += done > 0;
+	}
+	return kinds == OPERATIONS;
+}
+
 static void *
-timekeeper(void *arg)
+timekeeper(void *clients)
 {
 	Usec end = db_now() + (Usec) (options.seconds * 1000000);
+	Usec patience = end + INT64_C(60000000);
 
-	(void) arg;
-	while (db_now() < end && violations() == 0)
+	while ((db_now() < end || (!has_enough(clients) && db_now() < patience)) && violations() == 0)
 		usleep(5000);
 	stop = true;
 	return NULL;
@@ -163,7 +188,7 @@ storm(Client *checker, Client *clients)
 
 	prepare_storm(checker, clients);
 	if (pthread_create(&checker->thread, NULL, audit_watch, checker) != 0 ||
-		pthread_create(&time_thread, NULL, timekeeper, NULL) != 0)
+		pthread_create(&time_thread, NULL, timekeeper, clients) != 0)
 		abort();
 	run_threads(clients, options.clients, storm_run);
 	pthread_join(checker->thread, NULL);

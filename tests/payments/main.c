@@ -221,9 +221,9 @@ storm(void)
 	print_statistics(buyers);
 	claim(violations() == 0, "%ld statements got answers that they may get", (long) operations);
 	honest = true;
-	claim(audit_drain(s, 60), "when the provider is honest, every call comes to an end");
+	claim(audit_drain(s, 300), "when the provider is honest, every call comes to an end");
 	audit_hand_back(s);
-	claim(audit_drain(s, 60), "and what came for dead orders is given back");
+	claim(audit_drain(s, 300), "and what came for dead orders is given back");
 	finish = true;
 	join_threads(worker, WORKERS);
 	join_threads(sender, SENDERS);

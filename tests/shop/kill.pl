@@ -83,15 +83,20 @@ for my $number (1 .. $buyers)
 for my $round (1 .. $rounds)
 {
 	sleep(0.5 + rand(0.7));
-	my ($pid, $type) = split /\|/, sql(q{SELECT pid, backend_type FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-		OR backend_type LIKE 'holdfast%' ORDER BY random() LIMIT 1});
 	my $killed = time;
-	kill('KILL', $pid);
-	sleep(0.1);
+	my $type = kill_one(q{(backend_type = 'client backend' AND pid <> pg_backend_pid() OR backend_type LIKE 'holdfast%')});
 	ok(wait_for(60, sub { sql_status('SELECT holdfast.simulate_provider(1000)') eq '00000' }),
 		sprintf('round %d: %s killed, the shop works again (after %.1f s)', $round, $type, time - $killed));
 }
 sleep(1);
+
+# Of so many requests of a kind a buyer was told that they succeeded.
+sub told
+{
+	my ($kind) = @_;
+	return scalar(grep { /^$kind \S+ 20/ } `cat $directory/journal-*`);
+}
+wait_for(60, sub { told('order') > 50 && told('purchase') > 50 && told('payment') > 20 });
 kill('TERM', @children);
 waitpid($_, 0) foreach @children;
 

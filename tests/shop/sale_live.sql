@@ -31,9 +31,9 @@ SELECT is(buys('ann', :tea, 'ann-one-1') || buys('bob', :tea, 'bob-one-1') || bu
 SELECT is(about(:tea), 'sold_out 0 of 3', 'it is sold out');
 SELECT is(accounts(:tea), concat_ws(' ', :ann, :bob, :cyd), 'who has bought is told, and not who has got nothing');
 SELECT ok((live(:tea) ->> 'release_in_ms')::bigint BETWEEN 840000 AND 900000, 'and when the first units fall due');
-UPDATE _holdfast.hold SET held_at = held_at - interval '1 hour', expires_at = clock_timestamp() + interval '1 s' WHERE owner = order_of('bob', :tea, 'bob-one-1');
-SELECT ok((live(:tea) ->> 'release_in_ms')::bigint BETWEEN -1 AND 1000, 'be it soon');
-SELECT pg_sleep(1.01);
+UPDATE _holdfast.hold SET held_at = held_at - interval '1 hour', expires_at = clock_timestamp() + interval '60 s' WHERE owner = order_of('bob', :tea, 'bob-one-1');
+SELECT ok((live(:tea) ->> 'release_in_ms')::bigint BETWEEN 0 AND 60000, 'be it soon');
+UPDATE _holdfast.hold SET expires_at = clock_timestamp() WHERE owner = order_of('bob', :tea, 'bob-one-1');
 SELECT is(about(:tea), 'open 1 of 3', 'they are available from that instant');
 SELECT ok((live(:tea) ->> 'release_in_ms')::bigint BETWEEN 840000 AND 900000, 'and the next ones are waited for');
 SELECT pays('ann', order_of('ann', :tea, 'ann-one-1'));
@@ -46,7 +46,7 @@ SELECT is(accounts(:tea), concat_ws(' ', :ann, :bob, :cyd), 'whose order has exp
 -- Afterwards.
 SELECT shop.close_sale(:tea);
 SELECT is(about(:tea) || ' ' || (live(:tea) ->> 'release_in_ms' IS NULL), 'closed 0 of 3 true', 'a closed sale has nothing left, or to come');
-SELECT ok((live(:tea) ->> 'ends_in_ms')::bigint BETWEEN -2000 AND 0, 'it ended when it was closed');
+SELECT ok((live(:tea) ->> 'ends_in_ms')::bigint BETWEEN -60000 AND 0, 'it ended when it was closed');
 SELECT refuses(format('SELECT rest.sale_buyers(%s, %s)', :ann, :tea), 'HS003', 'who has bought is no business of any user''s');
 SELECT is((SELECT json_array_length(body) FROM rest.sale_buyers(:root, :tea)), 3, 'an administrator may ask');
 SELECT finish();

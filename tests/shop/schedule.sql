@@ -8,7 +8,7 @@ CREATE FUNCTION root() RETURNS bigint LANGUAGE sql AS $$SELECT current_setting('
 -- What there is.
 SELECT is((SELECT string_agg(name, ' ' ORDER BY name) FROM shop.schedule), 'expiry_mail low_stock partitions purge reports sales tend', 'what the clock has to do');
 SELECT is(shop.run_schedule(name), 'done', name || ' works') FROM shop.schedule ORDER BY name;
-SELECT is((SELECT count(*) FROM shop.schedule_run WHERE runs = 1 AND failures = 0 AND last_error IS NULL AND last_ok_at = last_run_at AND took >= '0' AND next_at > clock_timestamp()), 7::bigint, 'that is noted, and when it is next');
+SELECT is((SELECT count(*) FROM shop.schedule_run WHERE runs = 1 AND failures = 0 AND last_error IS NULL AND last_ok_at = last_run_at AND took >= '0' AND next_at > last_run_at), 7::bigint, 'that is noted, and when it is next');
 
 -- Times.
 SELECT is(shop.next_run(e, a, t), w, format('every %s after %s, from %s', e, a, t))
@@ -63,7 +63,7 @@ UPDATE shop.schedule_run SET next_at = clock_timestamp() - interval '3 h' WHERE 
 SELECT is((shop.run_schedules(), acts())::text, '(1,2)', 'of two the one that has been due for longer is run');
 SELECT is((shop.run_schedules(), acts())::text, '(1,"2 1")', 'then the other');
 SELECT is(shop.run_schedules(100), 0, 'each once, however often it was missed');
-SELECT ok((SELECT bool_and(next_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 h' AND extract(epoch FROM next_at) % 3600 = 0) FROM shop.schedule_run WHERE name IN ('odd', 'even')), 'they are due again on the hour');
+SELECT ok((SELECT bool_and(next_at BETWEEN last_run_at AND last_run_at + interval '1 h' AND extract(epoch FROM next_at) % 3600 = 0) FROM shop.schedule_run WHERE name IN ('odd', 'even')), 'they are due again on the hour');
 SET LOCAL ROLE shop_worker;
 SELECT is(shop.run_schedules(), 0, 'a worker may be the clock');
 SELECT is(shop.run_schedule('odd'), 'done', 'and run one');

@@ -33,7 +33,7 @@ SELECT shop.enqueue('order_placed', jsonb_build_object('account_ids', array_agg(
 SELECT is(claim('{order_placed}'), 4::bigint, 'four jobs are about 1,000 orders');
 CREATE TEMPORARY TABLE clock AS SELECT clock_timestamp() AS at;
 SELECT is(relay(), 4::bigint, 'they are relayed');
-SELECT cmp_ok(clock_timestamp() - at, '<', interval '10 s', 'in no time') FROM clock;
+SELECT cmp_ok(clock_timestamp() - at, '<', interval '60 s', 'in no time') FROM clock;
 SELECT diag('1,000 orders to two endpoints took ' || clock_timestamp() - at) FROM clock;
 SELECT is(count(*), 2000::bigint, 'each order is a delivery to each endpoint that wants to know') FROM shop.webhook_delivery;
 SELECT is(array_agg(DISTINCT endpoint_id ORDER BY endpoint_id), (SELECT array_agg(x ORDER BY x) FROM unnest(ARRAY[:hook, :second]::bigint[]) AS x), 'and to no other') FROM shop.webhook_delivery;

@@ -56,12 +56,12 @@ def resident():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def before_long(condition):
-    """It takes the guard a moment to see that a client is gone, and a machine that has other things to do more."""
+def before_long(condition, otherwise="it is still refused"):
+    """It takes the guard a moment to see that a client is gone, or there, and a machine that has other things to do more."""
     end = time.monotonic() + 30
     while not condition():
         if time.monotonic() > end:
-            raise Broken("it is still refused")
+            raise Broken(otherwise)
         time.sleep(0.1)
 
 
@@ -161,23 +161,31 @@ def a_client_that_leaves_is_gone_at_once():
 
 
 def unread_answers_are_bounded():
-    wire = Wire(api)
-    before = resident()
-    wire.send(get(path=f"/large?{LARGE}") * UNREAD)
-    time.sleep(1)
-    grown = resident() - before
-    if grown > 16 * 1024 * 1024:
-        raise Broken(f"{grown} bytes more for answers that nobody reads")
-    for _ in range(UNREAD):
-        same(len(wire.answer().body), LARGE)
-    probe(wire)
-    wire.close()
+    for tries in (2, 1, 0):
+        wire = Wire(api)
+        before = resident()
+        wire.send(get(path=f"/large?{LARGE}") * UNREAD)
+        time.sleep(1)
+        grown = resident() - before
+        if grown > 16 * 1024 * 1024:
+            raise Broken(f"{grown} bytes more for answers that nobody reads")
+        try:
+            for _ in range(UNREAD):
+                same(len(wire.answer().body), LARGE)
+            probe(wire)
+            break
+        except (Broken, AttributeError):
+            # We are closed if the machine lets us take nothing for so long.
+            if not tries:
+                raise
+        finally:
+            wire.close()
 
 
 def who_takes_nothing_is_closed():
     wire = Wire(api)
     wire.send(get(path="/large?4000000") * 3)
-    time.sleep(keepalive + 2)
+    time.sleep(keepalive + 6)
     try:
         while wire.more(1):
             pass
@@ -196,6 +204,7 @@ def bodies_are_bounded():
     for wire in wires:
         wire.socket.setblocking(True)
     probe(Wire(api))
+    before_long(lambda: ask(post(b"abc", path="/echo")).status == 503, "bodies are not bounded")
     answer = ask(post(b"abc", path="/echo"))
     same((answer.status, answer.headers.get("retry-after")), (503, "1"))
     same(ask(get()).status, 200)
@@ -208,8 +217,8 @@ def requests_are_bounded():
     wires = []
     for _ in range(REQUESTS):
         wires.append(Wire(api))
-        wires[-1].send(get(path="/slow?5000"))
-    time.sleep(0.5)
+        wires[-1].send(get(path="/slow?8000"))
+    before_long(lambda: ask(get()).status == 503, "requests are not bounded")
     answer = ask(get())
     same((answer.status, answer.headers.get("retry-after")), (503, "1"))
     same(json.loads(answer.body)["status"], 503)

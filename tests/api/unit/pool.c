@@ -69,7 +69,7 @@ done_again(void *arg)
 static void
 turn_until(int expected)
 {
-	while (ended < expected && turn(5000))
+	while (ended < expected && turn(60000))
 		;
 	check(ended == expected, "%d done instead of %d", ended, expected);
 }
@@ -152,7 +152,7 @@ static void *
 open_gate(void *arg)
 {
 	(void) arg;
-	usleep(100000);
+	usleep(1000000); /* by then the pool is being stopped */
 	closed = false;
 	return NULL;
 }

@@ -69,7 +69,7 @@ sub status
 # Waits until Redis has all that was committed.
 sub synced
 {
-	return sql("SELECT holdfast.cache_sync('10 s')", @_);
+	return sql("SELECT holdfast.cache_sync('60 s')", @_);
 }
 
 sub heartbeat
@@ -77,10 +77,11 @@ sub heartbeat
 	return redis(@redis, 'get', $prefix . 'heartbeat');
 }
 
-# Waits for the worker to begin; returns whether it does its work.
+# Waits for the worker to begin, or to go on; returns whether it does its work. A worker that was held up for a second has no
+# heartbeat for a moment.
 sub cache_is_on
 {
-	return wait_for(20, sub { status('state', @_) eq 'on' }) && synced(@_) eq '';
+	return wait_for(60, sub { status('state', @_) eq 'on' }) && synced(@_) eq '';
 }
 
 # The keys that are cached from now on before each gone().

@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(stack sql sql_status wait_for as_server server_dir server_gone postmaster_pid
-	start_server log_text reaper_pid build_hammer storm check_storm new_owner
+	start_server log_text reaper_pid kill_one build_hammer storm check_storm new_owner
 	redis redis_pid kill_redis start_redis stop cont);
 
 my $root = dirname(__FILE__) . '/../../..';
@@ -176,7 +176,22 @@ sub reaper_pid
 		db => 'postgres', %where);
 }
 
-# What Redis answers to a command, as redis-cli prints it; '' if it does not answer within 10 s.
+# Kills one of the server's processes that the condition on pg_stat_activity names, and waits until the postmaster has
+# buried it: from then on nobody is served before all is put right again. Returns its backend_type.
+sub kill_one
+{
+	my ($condition) = @_;
+	my ($pid, $type);
+	wait_for(60, sub {
+		my $found = eval { sql("SELECT pid, backend_type FROM pg_stat_activity WHERE $condition ORDER BY random() LIMIT 1") } // '';
+		($pid, $type) = split(/\|/, $found);
+		return $pid && kill('KILL', $pid);
+	}) or die "nobody to be killed\n";
+	wait_for(60, sub { !kill(0, $pid) });
+	return $type;
+}
+
+# What Redis answers to a command, as redis-cli prints it; '' if it does not answer within 60 s.
 sub redis
 {
 	my ($status, $text) = run_command('timeout', 60, 'redis-cli', '-s', $ENV{HF_REDIS}, @_);
@@ -201,14 +216,14 @@ sub kill_redis
 	my ($signal) = @_;
 	my $pid = redis_pid() // return 0;
 	kill($signal // 'KILL', $pid);
-	return wait_for(10, sub { (!$redis || waitpid($redis, WNOHANG)) && !defined redis_pid() });
+	return wait_for(60, sub { (!$redis || waitpid($redis, WNOHANG)) && !defined redis_pid() });
 }
 
 # Starts Redis, which is not running; options as for redis-server. Returns whether it answers.
 sub start_redis
 {
 	$redis = spawn('redis-server', $ENV{HF_REDIS_CONF}, @_);
-	return wait_for(10, sub { redis('ping') =~ /^(PONG|NOAUTH)/ || waitpid($redis, WNOHANG) })
+	return wait_for(60, sub { redis('ping') =~ /^(PONG|NOAUTH)/ || waitpid($redis, WNOHANG) })
 		&& defined redis_pid();
 }
 
@@ -225,7 +240,7 @@ sub stop
 	my ($pid) = @_;
 	$pid //= redis_pid() // return 0;
 	kill('STOP', $pid);
-	return wait_for(10, sub { is_stopped($pid) });
+	return wait_for(60, sub { is_stopped($pid) });
 }
 
 # Lets it go on.
@@ -251,12 +266,14 @@ sub build_hammer
 	system("$root/tests/hammer/build", $hammer) == 0 or BAIL_OUT('the hammer does not compile');
 }
 
-# Lets clients storm in the background, ready for lost connections. For check_storm().
+# Lets clients storm in the background, ready for lost connections, which they go on for until there were some. Waits until
+# all of them, and the one who looks at the invariants, are there. For check_storm().
 sub storm
 {
 	my ($seconds, $seed) = @_;
 	my $pid = open(my $output, '-|', $hammer, 'storm', '--survive', '--clients', 8, '--skus', 4,
 		'--seconds', $seconds, '--seed', $seed) // die "hammer: $!\n";
+	wait_for(60, sub { sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hammer'") > 8 });
 	return $output;
 }
 
