@@ -53,6 +53,7 @@ with tempfile.TemporaryDirectory() as home:
         return good + "".join(f"provider.bank.{name} = {value}\n" for name, value in {"url": "https://bank.example/calls", **more}.items())
 
     t.equal(check(good), (0, ""), "what must be given is enough")
+    t.equal(check(good + "clock = on\njobs = off\ndatabase_timeout = 10min\n"), (0, ""), "a worker that is nothing but the clock may take its time")
     t.equal(check(bank()), (0, ""), "a provider needs no more than a URL")
     write("sk_live_x\n")
     t.equal(check(bank(secret_file=secret)), (0, ""), "and may have a secret")
@@ -80,6 +81,7 @@ with tempfile.TemporaryDirectory() as home:
             ("a URL with a query", bank(url="http://bank.example/?a=b"), "provider.bank.url"),
             ("a URL with a user", bank(url="http://shop:secret@bank.example/"), "provider.bank.url"),
             ("a timeout beyond half of the lease", bank(timeout="31s"), "provider.bank.timeout is more than half of lease"),
+            ("a clock that keeps jobs waiting beyond half of their lease", good + "clock = on\ndatabase_timeout = 31s\n", "database_timeout is more than half of lease"),
             ("a secret that is not there", bank(secret_file=home + "/none"), "provider.bank.secret_file: No such file"),
             ("a provider that is simulated twice", good + "simulated = on\nprovider.simulated.url = http://x/\n", "simulated must be off")):
         code, said = check(text)

@@ -130,6 +130,11 @@ find_named(const char *name, HfSettingPlace *place)
 static bool
 check_whole(char *error, size_t room)
 {
+	/* While the clock runs no heartbeat is sent, and jobs whose lease is over are done twice. */
+	if (hf_config.clock && hf_config.jobs && hf_config.database_timeout > hf_config.lease / 2)
+		return hf_refuse(
+			error, room,
+			"database_timeout is more than half of lease, so of jobs and clock one must be off");
 	for (size_t i = 0; i < hf_config.providers; i++)
 	{
 		const HfProviderConfig *provider = &hf_config.provider[i];
