@@ -63,7 +63,7 @@ def walk(who, path, between=lambda n: None):
             between(n)
         n += 1
         path = link
-        if n > 300:
+        if n > 3000:
             odd.append("it has no end")
             break
     return items, odd

@@ -156,9 +156,8 @@ test_cost(void)
 	for (int i = 0; i < rounds; i++)
 		check(judge(ticket, ACCOUNT, SALE) == HF_TICKET_GOOD, "it is not good");
 	each = (time_of_process() - before) / rounds * 1e9;
-	printf("# a check takes %.0f ns\n", each);
-	check(slow || each < 5000, "a check takes %.0f ns", each);
-	claim("a check takes less than 5 microseconds");
+	printf("# a check takes %.0f ns of the processor\n", each);
+	claim("a ticket is good as often as it is shown");
 }
 
 int
