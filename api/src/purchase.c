@@ -8,8 +8,8 @@
  *
  * Lines do not depend on each other: what is wrong with one is its own verdict.  A batch that fails
  * as a whole is sent again by halves, so that in the end only the line fails that was to blame.  A
- * batch whose connection was lost is sent again, once: its lines have idempotency keys, so those
- * that were bought are answered with their orders and the others are bought now.
+ * batch whose connection was lost is sent again, once, after PAUSE: its lines have idempotency
+ * keys, so those that were bought are answered with their orders and the others are bought now.
  *
  * Invariants: lines of a worker are as many as purchase_queue at most, waiting or under way.  A
  * line holds its request and is answered once.  Nobody is sent whose client has left or was
@@ -35,6 +35,7 @@
 #define KEY_BYTES	 (2 * KEY_MAX + 3)
 #define PATIENCE	 1000 /* milliseconds */
 #define TICK		 100
+#define PAUSE		 50 /* milliseconds: in which it is known whether other connections are lost, too */
 #define LONG		 20 /* milliseconds: a batch that takes longer is not waited for */
 
 typedef struct Line
@@ -63,7 +64,7 @@ static STAILQ_HEAD(, Batch) again = STAILQ_HEAD_INITIALIZER(again); /* go before
 static unsigned lines, batches; /* all lines; batches under way */
 static uint64_t sent_at;		/* when the last of those was sent */
 static unsigned waiting;		/* lines that have arrived and were not sent */
-static uint64_t up_at;			/* when there was a connection last */
+static uint64_t up_at;			/* when there was a connection last, as far as anybody has looked */
 static bool alarmed;			/* wake() will be called */
 
 static struct LineList spare = STAILQ_HEAD_INITIALIZER(spare);
@@ -227,6 +228,16 @@ split(Batch *batch, const HfPgAnswer *answer)
 	STAILQ_INSERT_HEAD(&again, first, link);
 }
 
+/* A batch whose connection was lost goes again. */
+static void
+come_again(void *arg)
+{
+	Batch *batch = arg;
+
+	STAILQ_INSERT_TAIL(&again, batch, link);
+	hf_loop_ask();
+}
+
 static void
 answered(void *arg, const HfPgAnswer *answer)
 {
@@ -240,7 +251,7 @@ answered(void *arg, const HfPgAnswer *answer)
 	else if (answer->outcome == HF_PG_LOST && !batch->lost)
 	{
 		batch->lost = true;
-		STAILQ_INSERT_TAIL(&again, batch, link);
+		hf_loop_after(PAUSE, come_again, batch);
 	}
 	else
 		give_up(batch);
@@ -372,18 +383,26 @@ send_batches(void)
 	}
 }
 
+/* Is there no connection, and not only for the moment that it takes to make one? */
+static bool
+is_down(void)
+{
+	HfPgState lane;
+
+	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
+	if (lane.up > 0)
+		up_at = hf_loop_now();
+	return hf_loop_now() - up_at > PATIENCE;
+}
+
 /* Whoever waits for a connection in vain is told so. */
 static void
 watch(void)
 {
-	HfPgState lane;
 	Batch *batch;
 
 	hf_metrics_set(HF_METRIC_PURCHASES_WAITING, lines);
-	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
-	if (lane.up > 0)
-		up_at = hf_loop_now();
-	else if (hf_loop_now() - up_at > PATIENCE)
+	if (is_down())
 		while ((batch = next_batch()) != NULL)
 			give_up(batch);
 	send_batches();
@@ -444,10 +463,8 @@ hf_purchase(HfRequest *request, int64_t sale, const HfText *key, int64_t quantit
 			const char *refusal)
 {
 	Line *line;
-	HfPgState lane;
 
-	hf_pg_state(hf_call_sale_purchase_batch.lane, &lane);
-	if (is_full() || lane.up == 0 || !hf_problem_loaded())
+	if (is_full() || is_down() || !hf_problem_loaded())
 	{
 		hf_metrics_add(HF_METRIC_PURCHASES_FULL, 1);
 		hf_reply_problem(request, HF_PROBLEM_UNAVAILABLE, NULL, NULL);
