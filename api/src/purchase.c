@@ -35,7 +35,7 @@
 #define KEY_BYTES	 (2 * KEY_MAX + 3)
 #define PATIENCE	 1000 /* milliseconds */
 #define TICK		 100
-#define PAUSE		 50 /* milliseconds: in which it is known whether other connections are lost, too */
+#define PAUSE		 50 /* milliseconds: by then it is known which other connections are lost */
 #define LONG		 20 /* milliseconds: a batch that takes longer is not waited for */
 
 typedef struct Line
